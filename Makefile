@@ -1,0 +1,41 @@
+# Every target makes and reuses .venv with nothing but python3 and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check format bench clean
+
+help:
+	@echo "make demo   set up, then run the whole chain offline on drawn faces"
+	@echo "make test   set up, then run the tests"
+	@echo "make check  lint and types"
+	@echo "make format rewrite the code in the project's format"
+	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[train]" --group dev
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/happysad demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/training_speed.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,55 @@
+"""The command line: one thin module per verb."""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from happysad import __version__
+from happysad.errors import HappysadError
+
+# The modules import nothing heavy; what a verb needs is imported when that verb runs.
+VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "demo")
+
+app = typer.Typer(
+    name="happysad",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"happysad {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def happysad(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Tell happy faces from sad ones: train, evaluate, export and run a small classifier.
+
+    See it all at work, offline, in a few minutes: happysad demo
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of the user's is one line and exit status 2."""
+    import importlib.util
+
+    for verb in VERBS:
+        if importlib.util.find_spec(f"happysad.cli.{verb}"):
+            import_module(f"happysad.cli.{verb}").register(app)
+    try:
+        app()
+    except HappysadError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)

@@ -1,0 +1,79 @@
+"""happysad dataset: make datasets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the sub-commands of ``happysad dataset``."""
+    dataset = typer.Typer(no_args_is_help=True, help="Import datasets and draw practice ones.")
+    dataset.command("import")(import_)
+    dataset.command("draw")(draw)
+    app.add_typer(dataset, name="dataset")
+
+
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="fer2013.csv, a Parquet file or folder from Hugging Face, or a CSV with the "
+            "columns path,label (and, if wanted, group,split). The form is seen from the content."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sad=0,happy=1",
+            help="Which of the source's labels mean sad and happy, if their names do not say so.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")
+    ] = False,
+) -> None:
+    """Turn a known form into a dataset: folders happy and sad in OUT/training.
+
+    Images of other emotions are counted and left out. A split that the source states (train,
+    validation, test) gets a folder of its own; what has none goes to training.
+
+    Example: happysad dataset import fer2013.csv --out fer2013
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from happysad.dataset.importers import import_dataset, parse_labels
+
+    done = import_dataset(
+        source, out, labels=parse_labels(labels) if labels is not None else None, strict=strict
+    )
+    table = Table("folder", "happy", "sad")
+    for split in sorted({split for split, _ in done.counts}):
+        happy, sad = done.counts[split, "happy"], done.counts[split, "sad"]
+        table.add_row(str(out / split), f"{happy:,}", f"{sad:,}")
+    Console().print(table)
+    if done.left_out:
+        others = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
+        typer.echo(f"left out, neither happy nor sad: {others}")
+    for problem in done.bad:
+        typer.echo(f"skipped: {problem}", err=True)
+    if done.bad:
+        typer.echo(f"{len(done.bad):,} rows could not be used", err=True)
+        raise typer.Exit(1)
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    count: Annotated[int, typer.Option(min=2, help="How many faces, half of them happy.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
+) -> None:
+    """Draw a practice dataset of cartoon faces: OUT/happy/*.png and OUT/sad/*.png.
+
+    Example: happysad dataset draw --out drawn --count 400
+    """
+    from happysad.dataset.synthetic import make_dataset
+
+    make_dataset(out, count, seed)
+    typer.echo(f"{count:,} faces in {out}")

@@ -1,0 +1,110 @@
+"""`happysad train`: from a folder of faces to a run directory."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def train(
+    dataset: Annotated[
+        Path, typer.Argument(help="Folder with happy/ and sad/ subfolders of face images.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The run directory to make: model, split, curves, history.")
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="fine-tune (best), seed (the baseline), or a .toml file.")
+    ] = "fine-tune",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Backbone's start: imagenet (downloads), none, or a weights file."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, augmentation, weights.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About a minute: to see that all is wired.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last finished epoch of --out.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
+    ] = False,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression for who a file shows, such as '^(.*)_\\d+'; "
+            "one person's images stay on one side of the split."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Epochs and result as JSON lines on standard output.")
+    ] = False,
+) -> None:
+    """Train a happy/sad classifier on a folder of face images.
+
+    80 % of the images train, 20 % are held back to choose the best epoch; duplicates never stand
+    on both sides. Interrupted, the same command with --resume goes on.
+
+    Example: happysad train faces/ --recipe fine-tune --out runs/first
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from happysad.training.checkpoint import Epoch
+    from happysad.training.recipe import read_recipe
+    from happysad.training.train import train as run_training
+
+    chosen = read_recipe(recipe)
+    if quick:
+        chosen = chosen.quick()
+    if weights is not None:
+        chosen = replace(chosen, weights=weights)
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
+    console = Console(soft_wrap=True)
+
+    def show(row: Epoch) -> None:
+        if as_json:
+            print(json.dumps(asdict(row)), flush=True)
+            return
+        console.print(
+            f"epoch {row.epoch:>3} ({chosen.stages[row.stage - 1].layers})  "
+            f"loss {row.loss:.4f}  accuracy {row.accuracy:.4f}  "
+            f"val loss {row.val_loss:.4f}  [b]val accuracy {row.val_accuracy:.4f}[/b]  "
+            f"{row.images_per_second:.0f} images/s  {row.seconds:.0f} s",
+            highlight=False,
+        )
+
+    try:
+        result = run_training(
+            dataset,
+            chosen,
+            out,
+            resume=resume,
+            strict=strict,
+            group_pattern=group_pattern,
+            on_epoch=show,
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        console.print(
+            f"[b]{out}[/b]: validation accuracy [b]{result.best.val_accuracy:.4f}[/b] "
+            f"(epoch {result.best.epoch}; {result.training} training, {result.validation} "
+            f"validation images, {result.skipped} left out)\n"
+            f"next: happysad evaluate {out} TEST-FOLDER, happysad export {out}",
+            highlight=False,
+        )
+    if result.skipped:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command()(train)

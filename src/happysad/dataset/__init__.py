@@ -1,0 +1,1 @@
+"""Labelled faces: scan a folder, load it, split it, import known formats, draw faces."""

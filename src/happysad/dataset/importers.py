@@ -1,0 +1,176 @@
+"""Turn what people have into a dataset's folder: one picture file per row."""
+
+import csv
+import io
+import re
+import shutil
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from PIL import Image
+
+from happysad.dataset.scan import GROUPS_FILE, class_number
+from happysad.dataset.sources import Row, open_source
+from happysad.errors import DatasetError, ImageError
+from happysad.image import read_image
+from happysad.prediction import LABELS
+from happysad.progress import track
+
+_SUFFIX: Final = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        counts: ``(split, label)`` → images written.
+        left_out: Label that is neither happy nor sad → rows.
+        bad: One line for each row that could not be used: where and why.
+    """
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    bad: list[str] = field(default_factory=list)
+
+
+def parse_labels(text: str) -> dict[str, int]:
+    """Read ``sad=0,happy=1``: which of the source's labels stand for the two classes.
+
+    A class may be given more than once: ``sad=0,happy=1,happy=2``.
+
+    Returns:
+        The source's label → 0 for sad, 1 for happy.
+
+    Raises:
+        DatasetError: The text has another form, or lacks a class.
+    """
+    meaning = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        number = class_number(name)
+        if not equals or number is None or not value.strip():
+            raise DatasetError(f"labels {text!r}: {part!r} is not of the form 'sad=0,happy=1'")
+        meaning[value.strip()] = number
+    if set(meaning.values()) != set(range(len(LABELS))):
+        raise DatasetError(f"labels {text!r}: say what is sad and what is happy: 'sad=0,happy=1'")
+    return meaning
+
+
+def import_dataset(
+    source: Path, out: Path, *, labels: dict[str, int] | None = None, strict: bool = False
+) -> Imported:
+    """Write the happy and sad images of a source to ``out/<split>/{happy,sad}/``.
+
+    The images' bytes stay as they are (the grey levels of fer2013.csv become PNG files). Rows with
+    other labels are counted and left out. ``out`` is complete or not there.
+
+    Args:
+        source: See `open_source`.
+        out: The folder to make; it must not exist.
+        labels: The source's label → class number, see `parse_labels`; without it the labels are
+            understood by name.
+        strict: Stop at the first row that cannot be used.
+
+    Raises:
+        DatasetError: The source cannot be read, holds no happy or sad image, or has, if
+            ``strict``, a bad row; or ``out`` exists or cannot be written.
+    """
+    total, rows = open_source(source)
+    if out.exists() or out.is_symlink():
+        raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
+    done = Imported()
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for row in track(rows, "Importing", total):
+            _import_row(row, partial, labels, done)
+            if strict and done.bad:
+                raise DatasetError(f"{source}: {done.bad[0]}")
+        if not done.counts:
+            raise DatasetError(_nothing_found(source, done))
+        partial.rename(out)
+    except OSError as error:
+        raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return done
+
+
+def _import_row(row: Row, folder: Path, labels: dict[str, int] | None, done: Imported) -> None:
+    if not row.labels:
+        done.bad.append(f"{row.where}: has no label")
+        return
+    number = _class_of(row, labels)
+    if number is None:
+        done.left_out[row.labels[0]] += 1
+        return
+    # The split becomes a folder's name: nothing may lead out of the output.
+    if not re.fullmatch(r"\w[\w-]{0,39}", row.split):
+        done.bad.append(f"{row.where}: {row.split!r} cannot be the name of a split")
+        return
+    try:
+        content = row.read()
+        read_image(content)
+    except ImageError as error:
+        done.bad.append(f"{row.where}: {str(error).removeprefix('image: ')}")
+        return
+    except (OSError, ValueError) as error:
+        done.bad.append(f"{row.where}: {row.name!r} cannot be read ({error})")
+        return
+    target = _target(folder / row.split / LABELS[number], row, content)
+    target.write_bytes(content)
+    if row.group is not None:
+        _note_group(folder / row.split, target, row.group)
+    done.counts[row.split, LABELS[number]] += 1
+
+
+def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:
+    if labels is None:
+        return class_number(row.labels[0])
+    return next((labels[label] for label in row.labels if label in labels), None)
+
+
+def _target(folder: Path, row: Row, content: bytes) -> Path:
+    """Choose a file name that is safe on every system and not taken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Image.open(io.BytesIO(content)) as image:
+        suffix = _SUFFIX[str(image.format)]
+    name = PurePosixPath(row.name.replace("\\", "/")).stem
+    stem = re.sub(r"[^\w.() -]", "_", unicodedata.normalize("NFC", name))[:40].strip(". ")
+    stem = stem or f"{row.number:06d}"
+    while (target := folder / f"{stem}{suffix}").exists():
+        stem = f"{stem}-{row.number}"
+    return target
+
+
+def _note_group(folder: Path, image: Path, group: str) -> None:
+    with (folder / GROUPS_FILE).open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow(("path", "group"))
+        writer.writerow((image.relative_to(folder).as_posix(), group))
+
+
+def _nothing_found(source: Path, done: Imported) -> str:
+    if done.bad:
+        return f"{source}: no row could be used, the first because: {done.bad[0]}"
+    if not done.left_out:
+        return f"{source}: holds no rows"
+    found = ", ".join(f"{label!r} ({count})" for label, count in done.left_out.most_common(10))
+    return (
+        f"{source}: no happy or sad image, its labels are {found}; if two of them mean sad and "
+        "happy, say which: --labels 'sad=0,happy=1'"
+    )

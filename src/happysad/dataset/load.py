@@ -1,0 +1,202 @@
+"""Read a dataset once: every image becomes a crop, a content hash and a thumbnail."""
+
+import hashlib
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from happysad.dataset.scan import Sample, scan
+from happysad.errors import DatasetError, ImageError
+from happysad.image import fit_square, read_image
+from happysad.prediction import LABELS
+from happysad.progress import track
+
+THUMBNAIL: Final = 32
+"""Side of the grey thumbnails in pixels: a fixed size, so that no split depends on the crop's."""
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out.
+
+    Attributes:
+        path: Where the file is.
+        reason: One line that names the file, relative to the dataset's folder, and says why.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A folder of labelled faces in memory (or in a file mapped into it).
+
+    Attributes:
+        folder: The dataset's folder.
+        samples: The N images that could be read, sorted by path.
+        sha256: N hexadecimal hashes of the files' bytes.
+        crops: ``uint8 [N, S, S, 3]``, RGB, 0–255.
+        thumbnails: ``uint8 [N, 32, 32]``, grey, 0–255, for finding near duplicates.
+        skipped: The images that were left out, with the reason.
+    """
+
+    folder: Path
+    samples: list[Sample]
+    sha256: list[str]
+    crops: npt.NDArray[np.uint8]
+    thumbnails: npt.NDArray[np.uint8]
+    skipped: list[Skipped]
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """``uint8 [N]``: 0 = sad, 1 = happy."""
+        return np.array([sample.label for sample in self.samples], dtype=np.uint8)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all contents and labels: the same for the same images, however named."""
+        lines = sorted(
+            f"{sha256} {sample.label}\n"
+            for sha256, sample in zip(self.sha256, self.samples, strict=True)
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load(
+    folder: Path,
+    size: int,
+    *,
+    store: Path | None = None,
+    strict: bool = False,
+    group_pattern: str | None = None,
+) -> Dataset:
+    """Read every image of a dataset, once.
+
+    Images that cannot be read are left out, and so are all copies of one file that stands under
+    both labels; `Dataset.skipped` says which and why.
+
+    Args:
+        folder: A folder that holds `happy/` and `sad/`, see `scan`.
+        size: Side of the crops in pixels.
+        store: An `.npy` file to keep the crops in instead of memory; it is overwritten, and holds
+            nothing of use once the dataset is let go.
+        strict: Refuse a dataset with an image that cannot be read.
+        group_pattern: See `scan`.
+
+    Raises:
+        DatasetError: See `scan`; or nothing is left of a class; or, if ``strict``, an image cannot
+            be read; or the disk has no room for ``store``.
+    """
+    samples = scan(folder, group_pattern=group_pattern)
+    crops = _room_for_crops((len(samples), size, size, 3), store)
+    thumbnails = np.empty((len(samples), THUMBNAIL, THUMBNAIL), np.uint8)
+    sha256: list[str] = []
+    skipped: dict[int, Skipped] = {}
+
+    def read(index: int) -> tuple[str, str | None]:
+        path = samples[index].path
+        try:
+            content = path.read_bytes()
+            image = read_image(content)
+        except ImageError as error:
+            return "", str(error).removeprefix("image: ")
+        except OSError as error:
+            return "", f"cannot be read ({error.strerror})"
+        crops[index] = fit_square(image, size)
+        thumbnails[index] = _thumbnail(image)
+        return hashlib.sha256(content).hexdigest(), None
+
+    def read_all() -> Iterator[tuple[str, str | None]]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            # In chunks: a million futures at once would fill the memory.
+            for start in range(0, len(samples), _CHUNK):
+                yield from pool.map(read, range(start, min(start + _CHUNK, len(samples))))
+
+    for index, (digest, problem) in enumerate(track(read_all(), "Reading images", len(samples))):
+        sha256.append(digest)
+        if problem is not None:
+            skipped[index] = _skip(folder, samples[index], problem)
+    if strict and skipped:
+        first = "; ".join(item.reason for item in list(skipped.values())[:3])
+        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        raise DatasetError(f"{folder}: {len(skipped)} images cannot be read: {first}{more}")
+    for index in _conflicting(samples, sha256, skipped):
+        skipped[index] = _skip(
+            folder, samples[index], "the same file stands under happy and under sad; left out"
+        )
+
+    kept = [index for index in range(len(samples)) if index not in skipped]
+    _check_classes_left(folder, {samples[index].label for index in kept}, len(skipped))
+    if skipped:
+        for new, old in enumerate(kept):
+            crops[new] = crops[old]
+    return Dataset(
+        folder=folder,
+        samples=[samples[index] for index in kept],
+        sha256=[sha256[index] for index in kept],
+        crops=crops[: len(kept)],
+        thumbnails=thumbnails[kept],
+        skipped=[skipped[index] for index in sorted(skipped)],
+    )
+
+
+def _room_for_crops(shape: tuple[int, ...], store: Path | None) -> npt.NDArray[np.uint8]:
+    if store is None:
+        return np.empty(shape, np.uint8)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    store.unlink(missing_ok=True)
+    need, free = int(np.prod(shape)), shutil.disk_usage(store.parent).free
+    if need > free:
+        # Asked beforehand: writing to a map that the disk cannot hold kills the process.
+        raise DatasetError(
+            f"{store}: the crops need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB "
+            "left; free some, or choose a smaller input size"
+        )
+    return np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(fit_square(image, THUMBNAIL)).convert("L"))
+
+
+def _skip(folder: Path, sample: Sample, problem: str) -> Skipped:
+    name = sample.path.relative_to(folder).as_posix()
+    return Skipped(sample.path, f"{name}: {problem}")
+
+
+def _conflicting(
+    samples: list[Sample], sha256: list[str], skipped: dict[int, Skipped]
+) -> list[int]:
+    """Find the copies of files that stand under both labels."""
+    copies = defaultdict(list)
+    for index, digest in enumerate(sha256):
+        if index not in skipped:
+            copies[digest].append(index)
+    return [
+        index
+        for same in copies.values()
+        if len({samples[index].label for index in same}) > 1
+        for index in same
+    ]
+
+
+def _check_classes_left(folder: Path, labels: set[int], skipped: int) -> None:
+    for label, name in enumerate(LABELS):
+        if label not in labels:
+            raise DatasetError(
+                f"{folder}: no {name} image is left after {skipped} were skipped "
+                "(unreadable, or under both labels); add some that can be read"
+            )

@@ -1,0 +1,161 @@
+"""Find the labelled images of a folder with `happy/` and `sad/` in it."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from happysad.errors import DatasetError
+from happysad.image import SUFFIXES
+from happysad.prediction import LABELS
+
+NAMES: Final = {
+    "sad": 0,
+    "sadness": 0,
+    "happy": 1,
+    "happiness": 1,
+    "joy": 1,
+}
+"""The class names that are understood, in any case: name → class number."""
+
+GROUPS_FILE: Final = "groups.csv"
+"""Optional file in a dataset's folder: `path,group`, where one group stays on one side."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image file.
+
+    Attributes:
+        path: Where the file is.
+        label: 0 = sad, 1 = happy.
+        group: Images with the same group (one person, one film) stay on one side of a split.
+    """
+
+    path: Path
+    label: int
+    group: str | None = None
+
+
+def class_number(name: str) -> int | None:
+    """Return 0 for a name of sad, 1 for a name of happy, None for any other name."""
+    return NAMES.get(name.strip().casefold())
+
+
+def scan(folder: Path, *, group_pattern: str | None = None) -> list[Sample]:
+    """List the images below `happy/` and `sad/`.
+
+    The class folders may be called by any of `NAMES` and hold folders of their own. Hidden files
+    and folders are passed over; a symbolic link is followed, each folder once.
+
+    Args:
+        folder: The dataset's folder.
+        group_pattern: A regular expression that is searched in each file's name; its first
+            capture group, or the whole match where it has none, is the image's group. A file
+            that it does not match is in no group. Without a pattern the groups come from
+            `groups.csv` in the folder, if it is there.
+
+    Returns:
+        The samples, sorted by path.
+
+    Raises:
+        DatasetError: The folder is missing, empty or lacks a class, holds a class that is
+            neither happy nor sad, or the groups cannot be read.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; give one that holds happy/ and sad/")
+    samples = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        label = class_number(entry.name) if entry.is_dir() else None
+        if label is not None:
+            samples += [Sample(path, label) for path in _images(entry)]
+        else:
+            _refuse_images(folder, entry)
+    samples.sort(key=lambda sample: sample.path)
+    _check_classes(folder, samples)
+    if group_pattern is not None:
+        return _grouped_by_pattern(samples, group_pattern)
+    if (folder / GROUPS_FILE).is_file():
+        return _grouped_by_file(folder, samples)
+    return samples
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Walk through all folders below one, links included, each real folder once."""
+    seen = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _refuse_images(folder: Path, entry: Path) -> None:
+    """Refuse images that stand outside the two classes: nobody can say what they are."""
+    if entry.is_file() and entry.suffix.lower() in SUFFIXES:
+        raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
+    if not entry.is_dir() or next(_images(entry), None) is None:
+        return
+    if any(class_number(inner.name) is not None for inner in entry.iterdir()):
+        raise DatasetError(
+            f"{folder}: holds {entry.name}/, which has the class folders; give {entry} instead"
+        )
+    raise DatasetError(
+        f"{folder}: class {entry.name!r} is neither happy nor sad; move the folder elsewhere "
+        f"(understood: {', '.join(NAMES)})"
+    )
+
+
+def _check_classes(folder: Path, samples: list[Sample]) -> None:
+    if not samples:
+        raise DatasetError(f"{folder}: no images; put them in {folder}/happy and {folder}/sad")
+    if len(samples) == 1:
+        raise DatasetError(
+            f"{folder}: only one image ({samples[0].path.name}); add at least one of each class"
+        )
+    for label, name in enumerate(LABELS):
+        if not any(sample.label == label for sample in samples):
+            raise DatasetError(f"{folder}: no {name} images; put some in {folder}/{name}")
+
+
+def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sample]:
+    try:
+        pattern = re.compile(group_pattern)
+    except re.error as error:
+        raise DatasetError(
+            f"group pattern {group_pattern!r} is no regular expression: {error}"
+        ) from error
+    first = 1 if pattern.groups else 0
+    matches = [pattern.search(sample.path.name) for sample in samples]
+    if not any(matches):
+        raise DatasetError(
+            f"group pattern {group_pattern!r} matches no file name, "
+            f"for example not {samples[0].path.name!r}"
+        )
+    return [
+        Sample(sample.path, sample.label, match[first] if match else None)
+        for sample, match in zip(samples, matches, strict=True)
+    ]
+
+
+def _grouped_by_file(folder: Path, samples: list[Sample]) -> list[Sample]:
+    path = folder / GROUPS_FILE
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            groups = {row["path"]: row["group"] or None for row in csv.DictReader(file)}
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a UTF-8 CSV with the columns path,group") from error
+    return [
+        Sample(sample.path, sample.label, groups.get(sample.path.relative_to(folder).as_posix()))
+        for sample in samples
+    ]

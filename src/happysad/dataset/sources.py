@@ -1,0 +1,266 @@
+"""Read labelled images row by row from the forms in which people have them."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from happysad.errors import DatasetError, ImageError
+
+FER2013_EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's class numbers (Goodfellow et al. 2013, Challenges in Representation Learning)."""
+
+DEFAULT_SPLIT: Final = "training"
+"""Where images go whose source states no split."""
+
+_SPLITS: Final = {
+    "train": "training",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "publictest": "public_test",
+    "privatetest": "private_test",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a source.
+
+    Attributes:
+        number: Place in the source, from 1.
+        where: The same for people: which file, which line.
+        labels: The label in all its spellings, such as ``("happy", "3")``; the first is for
+            people. Empty where the source states none.
+        split: Name of the split.
+        name: The image's name in the source; not to be trusted.
+        read: Gives the image file's bytes; raises `ImageError` or `OSError`.
+        group: The image's group, if the source states one.
+    """
+
+    number: int
+    where: str
+    labels: tuple[str, ...]
+    split: str
+    name: str
+    read: Callable[[], bytes]
+    group: str | None = None
+
+
+def open_source(source: Path) -> tuple[int, Iterator[Row]]:
+    """Recognise a source by its content.
+
+    Understood are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
+    columns path and label (and group and split), and Parquet as Hugging Face writes it: a file,
+    or a folder that holds some.
+
+    Returns:
+        About how many rows there are, and the rows, read as they are asked for.
+
+    Raises:
+        DatasetError: The source is missing or in no form that is understood; while reading the
+            rows, the source is damaged.
+    """
+    try:
+        if source.is_dir():
+            files = sorted(source.rglob("*.parquet"))
+            if not files:
+                raise DatasetError(f"{source}: no .parquet file in this folder")
+            return _open_parquet(files)
+        with source.open("rb") as file:
+            if file.read(4) == b"PAR1":
+                return _open_parquet([source])
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+        return lines, _csv_rows(source)
+    except OSError as error:
+        raise DatasetError(f"{source}: cannot be read ({error.strerror or error})") from error
+
+
+def split_name(stated: str | None) -> str:
+    """Give a split one name: train → training, PublicTest → public_test, nothing → training."""
+    name = (stated or "").strip().casefold()
+    return _SPLITS.get(name, name or DEFAULT_SPLIT)
+
+
+def _csv_rows(source: Path) -> Iterator[Row]:
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [name.strip().casefold() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            forms = ({"emotion", "pixels"}, _fer2013_row), ({"path", "label"}, _path_row)
+            make = next((make for needed, make in forms if needed <= set(columns)), None)
+            if make is None:
+                raise DatasetError(
+                    f"{source}: has the columns {', '.join(map(repr, columns)) or 'none'}; "
+                    "needed are path,label or emotion,pixels,Usage"
+                )
+            for number, row in enumerate(reader, start=1):
+                # A line that is too short leaves None, one that is too long a list under None.
+                cells = {key: (row[key] or "").strip() for key in columns}
+                yield make(source, number, f"{source.name}, line {reader.line_num}", cells)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{source}: neither Parquet nor a CSV in UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(f"{source}: a damaged CSV ({error})") from error
+
+
+def _fer2013_row(_: Path, number: int, where: str, cells: dict[str, str]) -> Row:
+    code = cells["emotion"]
+    known = code.isdecimal() and int(code) < len(FER2013_EMOTIONS)
+    return Row(
+        number=number,
+        where=where,
+        labels=(FER2013_EMOTIONS[int(code)], code) if known else _spellings(code),
+        split=split_name(cells.get("usage")),
+        name=f"{number:06d}",
+        read=lambda: _png(cells["pixels"]),
+    )
+
+
+def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> Row:
+    return Row(
+        number=number,
+        where=where,
+        labels=_spellings(cells["label"]),
+        split=split_name(cells.get("split")),
+        name=cells["path"],
+        read=lambda: _file(source.parent / cells["path"]),
+        group=cells.get("group") or None,
+    )
+
+
+def _file(path: Path) -> bytes:
+    # A path in a table may lead anywhere; a device or a pipe would never end.
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file")
+    return path.read_bytes()
+
+
+def _spellings(label: str) -> tuple[str, ...]:
+    return (label,) if label else ()
+
+
+def _png(pixels: str) -> bytes:
+    """Turn the grey levels of a square picture, separated by blanks, into a PNG file."""
+    try:
+        levels = np.array(pixels.split(), dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise ImageError("the pixels are not whole numbers") from error
+    side = math.isqrt(levels.size)
+    if not levels.size or side * side != levels.size:
+        raise ImageError(f"{levels.size} pixels make no square picture")
+    if levels.min() < 0 or levels.max() > 255:
+        raise ImageError("a pixel is outside 0–255")
+    file = io.BytesIO()
+    Image.fromarray(levels.astype(np.uint8).reshape(side, side)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _open_parquet(files: list[Path]) -> tuple[int, Iterator[Row]]:
+    total = 0
+    for path in files:
+        try:
+            total += pq.read_metadata(path).num_rows
+        except pa.ArrowException as error:
+            raise DatasetError(f"{path}: a damaged Parquet file ({_line(error)})") from error
+    return total, _parquet_rows(files)
+
+
+def _parquet_rows(files: list[Path]) -> Iterator[Row]:
+    number = 0
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as file:
+                image, label, names = _parquet_columns(path, file.schema_arrow)
+                split = _parquet_split(path)
+                for batch in file.iter_batches(batch_size=64, columns=[image, label]):
+                    pairs = zip(
+                        batch.column(image).to_pylist(),
+                        batch.column(label).to_pylist(),
+                        strict=True,
+                    )
+                    for picture, code in pairs:
+                        number += 1
+                        yield _parquet_row(number, path.name, split, picture, code, names)
+        except pa.ArrowException as error:
+            raise DatasetError(f"{path}: a damaged Parquet file ({_line(error)})") from error
+
+
+def _parquet_row(
+    number: int,
+    file: str,
+    split: str,
+    picture: dict[str, Any] | None,
+    code: int | str | None,
+    names: list[str],
+) -> Row:
+    picture = picture or {}
+    labels = () if code is None else _spellings(str(code).strip())
+    if isinstance(code, int) and 0 <= code < len(names):
+        labels = (names[code], *labels)
+
+    def read() -> bytes:
+        if not picture.get("bytes"):
+            raise ImageError("the row holds no image bytes")
+        return bytes(picture["bytes"])
+
+    name = picture.get("path") or f"{number:06d}"
+    return Row(number, f"{file}, row {number}", labels, split, name, read)
+
+
+def _parquet_columns(path: Path, schema: Any) -> tuple[str, str, list[str]]:
+    """Find the image column, the label column and the labels' names.
+
+    Hugging Face keeps images as structs of ``bytes`` and ``path``, and describes its columns in the
+    schema's metadata under ``huggingface``.
+    """
+    images = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    names = _class_labels(schema)
+    label = next(iter(names)) if len(names) == 1 else "label"
+    if len(images) != 1 or label not in schema.names:
+        raise DatasetError(
+            f"{path}: has the columns {', '.join(map(repr, schema.names))}; needed are one of "
+            "images (a struct with bytes) and one called label"
+        )
+    return images[0], label, names.get(label, [])
+
+
+def _class_labels(schema: Any) -> dict[str, list[str]]:
+    """Read the names of the classes of each ClassLabel column."""
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in described.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # Parquet from elsewhere describes no classes: its labels stand for themselves.
+        return {}
+
+
+def _parquet_split(path: Path) -> str:
+    """Read the split from `train-00000-of-00001.parquet` or `train/0000.parquet`."""
+    for name in (path.stem, path.parent.name):
+        if found := re.match(r"(train|test|validation|val|valid|dev)(?![a-z])", name):
+            return split_name(found[1])
+    return DEFAULT_SPLIT
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

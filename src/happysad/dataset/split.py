@@ -1,0 +1,191 @@
+"""Split a dataset into training and validation, and keep the split in a file."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from happysad.dataset.duplicates import near_duplicates
+from happysad.dataset.load import Dataset
+from happysad.errors import DatasetError
+from happysad.files import atomic
+from happysad.prediction import LABELS
+
+SIDES: Final = ("training", "validation")
+"""The words of the manifest's column ``split``."""
+
+_COLUMNS = ("path", "label", "split", "sha256", "group")
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One line of a manifest.
+
+    Attributes:
+        path: The image, relative to the dataset's folder, with forward slashes.
+        label: 0 = sad, 1 = happy.
+        validation: Whether the image is for validation.
+        sha256: Hash of the file's bytes.
+        group: The image's group, if it has one.
+    """
+
+    path: str
+    label: int
+    validation: bool
+    sha256: str
+    group: str | None
+
+
+def split(
+    dataset: Dataset, validation_fraction: float = 0.2, seed: int = 0
+) -> npt.NDArray[np.bool_]:
+    """Choose the images for validation, by content.
+
+    Copies, near duplicates (see `near_duplicates`) and members of one group form a cluster, which
+    stays whole. The clusters are gone through in the order of a seeded hash of their content, and
+    each is taken for validation if that brings both classes nearer to their share. So the split
+    depends on the images and the seed alone, not on the machine, on file names or on file order,
+    and each class meets its share to within one cluster.
+
+    Args:
+        dataset: The images.
+        validation_fraction: Share of each class that goes to validation, above 0 and below 1.
+        seed: Another seed gives another split.
+
+    Returns:
+        ``bool [N]``: True = validation.
+
+    Raises:
+        DatasetError: A side would be left without one of the classes.
+    """
+    labels = dataset.labels
+    cluster = _clusters(dataset)
+    # Of each cluster: how many sad and how many happy images it has, and its place in the order.
+    counts = np.zeros((cluster.max() + 1, len(LABELS)), np.intp)
+    np.add.at(counts, (cluster, labels), 1)
+    smallest: dict[int, str] = {}
+    for index, digest in zip(cluster.tolist(), dataset.sha256, strict=True):
+        smallest[index] = min(digest, smallest.get(index, digest))
+    order = sorted(smallest, key=lambda index: _seeded(seed, smallest[index]))
+
+    totals = counts.sum(axis=0)
+    wanted = np.clip(np.round(totals * validation_fraction), 1, totals - 1)
+    missing = wanted.copy()
+    taken = np.zeros(len(counts), np.bool_)
+    for index in order:
+        left = missing - counts[index]
+        if (np.abs(left) / totals).sum() < (np.abs(missing) / totals).sum():
+            missing, taken[index] = left, True
+    validation: npt.NDArray[np.bool_] = taken[cluster]
+    _check_sides(dataset, validation)
+    return validation
+
+
+def _clusters(dataset: Dataset) -> npt.NDArray[np.intp]:
+    """Number the clusters of images that must stay together, ``int [N]``."""
+    contents, first, content = np.unique(dataset.sha256, return_index=True, return_inverse=True)
+    pairs = near_duplicates(dataset.thumbnails[first])
+    # A group is one more node of the graph, joined to each of its members.
+    groups = {sample.group for sample in dataset.samples} - {None}
+    node = {group: len(contents) + number for number, group in enumerate(groups)}
+    members = [
+        (content[index], node[sample.group])
+        for index, sample in enumerate(dataset.samples)
+        if sample.group is not None
+    ]
+    edges = np.concatenate([pairs, np.array(members, np.intp).reshape(-1, 2)])
+    nodes = len(contents) + len(groups)
+    graph = coo_array((np.ones(len(edges)), edges.T), shape=(nodes, nodes))
+    component: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
+    return component[content]
+
+
+def _seeded(seed: int, digest: str) -> str:
+    return hashlib.sha256(f"{seed} {digest}".encode()).hexdigest()
+
+
+def _check_sides(dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
+    for label, name in enumerate(LABELS):
+        sides = set(validation[dataset.labels == label].tolist())
+        if len(sides) == 1:
+            side = SIDES[sides.pop()]
+            raise DatasetError(
+                f"{dataset.folder}: cannot be split, all {name} images would go to {side}; "
+                f"add {name} images that are not copies or of one group"
+            )
+
+
+def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
+    """Write a split to a CSV file with the columns path, label, split, sha256 and group.
+
+    Args:
+        path: The file to write, in one step.
+        dataset: The images.
+        validation: ``bool [N]``, see `split`.
+    """
+    rows = zip(dataset.samples, dataset.sha256, validation.tolist(), strict=True)
+    # Surrogates carry the bytes of file names that are not UTF-8.
+    with (
+        atomic(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for sample, digest, side in rows:
+            name = sample.path.relative_to(dataset.folder).as_posix()
+            writer.writerow((name, LABELS[sample.label], SIDES[side], digest, sample.group))
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Read a split that `write_manifest` wrote.
+
+    Raises:
+        DatasetError: The file is missing or is no manifest.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [
+                ManifestRow(
+                    path=row["path"],
+                    label=LABELS.index(row["label"]),
+                    validation=bool(SIDES.index(row["split"])),
+                    sha256=row["sha256"],
+                    group=row["group"] or None,
+                )
+                for row in csv.DictReader(file)
+            ]
+    except OSError as error:
+        raise DatasetError(f"{path}: the split cannot be read ({error.strerror})") from error
+    except (KeyError, ValueError, csv.Error) as error:
+        raise DatasetError(
+            f"{path}: not a split of happysad's, which has the columns {','.join(_COLUMNS)}"
+        ) from error
+
+
+def apply_manifest(dataset: Dataset, rows: list[ManifestRow]) -> npt.NDArray[np.bool_]:
+    """Give a dataset that was loaded again the split it was trained with.
+
+    Args:
+        dataset: The same images, wherever they lie now.
+        rows: See `read_manifest`.
+
+    Returns:
+        ``bool [N]``: True = validation.
+
+    Raises:
+        DatasetError: The images are not those of the split.
+    """
+    side = {(row.sha256, row.label): row.validation for row in rows}
+    contents = list(zip(dataset.sha256, dataset.labels.tolist(), strict=True))
+    if sorted(contents) != sorted((row.sha256, row.label) for row in rows):
+        raise DatasetError(
+            f"{dataset.folder}: the images are not those of the split; they were "
+            f"{len(rows)} and are {len(contents)}, or some have changed"
+        )
+    return np.array([side[content] for content in contents])

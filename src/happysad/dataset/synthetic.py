@@ -1,0 +1,97 @@
+"""Draw varied cartoon faces, happy and sad: data for the demo and the tests that is nobody's face.
+
+A happy face has the mouth's corners up and relaxed brows; a sad one has the corners down and the
+inner ends of the brows raised. All else (skin, hair, clothes, glasses, light, pose, noise) is drawn
+by lot, the same way for both. A few expressions are so slight that they are hard to tell.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from happysad.dataset.cartoon import Pen, draw_person, paint
+from happysad.errors import DatasetError
+from happysad.image import RgbImage
+from happysad.prediction import LABELS
+from happysad.progress import track
+
+_OVERSAMPLING: Final = 3
+
+
+def draw_face(label: int, rng: np.random.Generator, size: int) -> RgbImage:
+    """Draw one face.
+
+    Args:
+        label: 0 = sad, 1 = happy.
+        rng: Decides everything else.
+        size: Side of the picture in pixels.
+
+    Returns:
+        ``uint8 [size, size, 3]``, RGB.
+    """
+    side = size * _OVERSAMPLING
+    picture = _background(rng, size).resize((side, side), Image.Resampling.BILINEAR)
+    pen = Pen(
+        draw=ImageDraw.Draw(picture),
+        centre=(side * (0.5 + rng.normal(0, 0.03)), side * (0.53 + rng.normal(0, 0.025))),
+        unit=side / 2 * rng.uniform(0.92, 1.2),
+        angle=rng.normal(0, 0.12),
+    )
+    draw_person(pen, label, rng)
+    return _photographed(picture.resize((size, size), Image.Resampling.BOX), rng)
+
+
+def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> None:
+    """Draw a dataset: ``folder/happy`` and ``folder/sad`` with PNG files, half of each.
+
+    Args:
+        folder: The folder to make; it must not exist, or be empty.
+        count: How many faces, at least two.
+        seed: The same seed draws the same faces.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        DatasetError: The folder holds something already, or the count is below two.
+    """
+    if count < 2:
+        raise DatasetError(f"{count} faces make no dataset; draw at least 2, one of each class")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(f"{folder}: exists already; give a new folder or remove this one")
+    for name in LABELS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index in track(range(count), "Drawing faces"):
+        label = index % len(LABELS)
+        face = draw_face(label, np.random.default_rng((seed, index)), size)
+        Image.fromarray(face).save(folder / LABELS[label] / f"face_{index:05d}.png")
+
+
+def _background(rng: np.random.Generator, size: int) -> Image.Image:
+    top, bottom = (np.array(paint(rng), np.float64) for _ in range(2))
+    way = np.linspace(0, 1, size)[:, None, None]
+    picture = Image.fromarray(
+        np.broadcast_to(top * (1 - way) + bottom * way, (size, size, 3)).astype(np.uint8)
+    )
+    draw, spots = ImageDraw.Draw(picture), paint(rng)
+    for _ in range(rng.integers(0, 5)):
+        x, y = rng.uniform(0, size, 2)
+        radius = rng.uniform(0.05, 0.3) * size
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=spots)
+    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.02) * size))
+
+
+def _photographed(picture: Image.Image, rng: np.random.Generator) -> RgbImage:
+    """Add light from one side, contrast, at times grey, and a little blur and noise."""
+    size = picture.width
+    if rng.random() < 0.25:
+        picture = picture.convert("L").convert("RGB")
+    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.007) * size))
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    angle = rng.uniform(0, 2 * np.pi)
+    light = 1 + rng.uniform(0, 0.25) * (np.cos(angle) * x + np.sin(angle) * y)
+    pixels = np.asarray(picture, np.float64) * light[..., None]
+    pixels = (pixels - 128) * rng.uniform(0.8, 1.1) + 132 + rng.normal(0, 12)
+    pixels += rng.normal(0, rng.uniform(0, 6), (size, size, 1))
+    face: RgbImage = pixels.clip(0, 255).astype(np.uint8)
+    return face

@@ -1,0 +1,162 @@
+"""The charts of a test: one function, one PNG."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from happysad.evaluation.bootstrap import ECE_BINS
+from happysad.evaluation.metrics import Estimate, Metrics
+from happysad.evaluation.plots import COLOURS, HAPPY, INK, MUTED, RULE, SAD, plot, square
+from happysad.prediction import LABELS
+
+Labels = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float64]
+
+
+def plot_confusion(metrics: Metrics, path: Path) -> None:
+    """Draw the confusion matrix: counts, and shares of each true class."""
+    counts = np.array(metrics.confusion)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    tint = LinearSegmentedColormap.from_list("tint", ["#f4f6f8", SAD])
+    with plot(path) as figure:
+        axes = figure.add_subplot(title="Confusion matrix")
+        axes.imshow(shares, cmap=tint, vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            share = shares[row, column]
+            colour = "white" if share > 0.55 else INK
+            number = axes.text(column, row, f"{count:,}", ha="center", va="bottom", color=colour)
+            number.set(fontsize=22, weight="bold")
+            text = f"{share:.1%} of {LABELS[row]}"
+            axes.text(column, row + 0.08, text, ha="center", va="top", color=colour)
+        axes.set(xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1])
+        axes.set_xticklabels(LABELS)
+        axes.set_yticklabels(LABELS)
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks([0.5], minor=True)
+        axes.set_yticks([0.5], minor=True)
+        axes.grid(visible=True, which="minor", color="white", linewidth=4)
+        axes.tick_params(which="minor", length=0)
+
+
+def plot_roc(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
+    """Draw the ROC curve; both classes must be there."""
+    false, true, _ = roc_curve(labels, p)
+    (tn, fp), (fn, tp) = metrics.confusion
+    with plot(path) as figure:
+        axes = figure.add_subplot(title="ROC curve")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=":", label="guessing")
+        axes.fill_between(false, true, color=HAPPY, alpha=0.08, linewidth=0)
+        name = f"area {_text(metrics.figures['roc_auc'])}"
+        axes.plot(false, true, color=HAPPY, label=name)
+        axes.plot(
+            fp / (fp + tn),
+            tp / (tp + fn),
+            "o",
+            color=INK,
+            markersize=8,
+            label=f"threshold {metrics.threshold:.2f}",
+        )
+        square(axes, "sad faces called happy", "happy faces called happy")
+        axes.legend(loc="lower right")
+
+
+def plot_precision_recall(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
+    """Draw precision against recall for each class; both must be there."""
+    counts = np.array(metrics.confusion)
+    with plot(path) as figure:
+        axes = figure.add_subplot(title="Precision and recall")
+        for number, label in enumerate(LABELS):
+            score = p if number else 1 - p
+            precision, recall, _ = precision_recall_curve(labels == number, score)
+            axes.step(recall, precision, where="pre", color=COLOURS[label], label=label)
+            axes.plot(
+                counts[number, number] / counts[number].sum(),
+                counts[number, number] / max(1, counts[:, number].sum()),
+                "o",
+                color=COLOURS[label],
+                markeredgecolor=INK,
+                markersize=8,
+            )
+        axes.plot([], [], "o", color="white", markeredgecolor=INK, label=_at(metrics))
+        square(axes, "recall: share of the class that is found", "precision: share that is right")
+        axes.legend(loc="lower left")
+
+
+def plot_reliability(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
+    """Draw the share of happy faces against P(happy), over a histogram of P(happy)."""
+    edges = np.linspace(0, 1, ECE_BINS + 1)
+    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
+    counts = np.bincount(bins, minlength=ECE_BINS)
+    filled = counts > 0
+    said = np.bincount(bins, p, ECE_BINS)[filled] / counts[filled]
+    came = np.bincount(bins, labels, ECE_BINS)[filled] / counts[filled]
+    low, high = _wilson(came, counts[filled])
+    with plot(path) as figure:
+        top, below = figure.subplots(2, height_ratios=[3, 1], sharex=True)
+        top.set_title("Reliability")
+        top.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=":", label="ideal")
+        top.errorbar(
+            said,
+            came,
+            yerr=[came - low, high - came],
+            fmt="o-",
+            color=INK,
+            ecolor=MUTED,
+            elinewidth=1.2,
+            linewidth=1.6,
+            markersize=6,
+            label=f"calibration error {_text(metrics.figures['ece'])}",
+        )
+        top.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="share that is happy")
+        top.legend(loc="upper left")
+        by_class = [p[labels == number] for number in (0, 1)]
+        below.hist(by_class, edges, stacked=True, color=[SAD, HAPPY], label=LABELS, rwidth=0.92)
+        below.set(xlabel="P(happy)", ylabel="images")
+        below.grid(visible=False, axis="x")
+        below.legend(loc="upper center", ncols=2)
+
+
+def plot_thresholds(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
+    """Draw accuracy, balanced accuracy and F1 against the threshold; both classes must be there."""
+    thresholds = np.linspace(0, 1, 201)
+    happy = labels.astype(bool)
+    called = p >= thresholds[:, None]
+    tp, fp = (called & happy).sum(axis=1), (called & ~happy).sum(axis=1)
+    fn, tn = happy.sum() - tp, (~happy).sum() - fp
+    with plot(path) as figure:
+        axes = figure.add_subplot(title="If the threshold were elsewhere")
+        if metrics.band:
+            axes.axvspan(*metrics.band, color=RULE, alpha=0.7, linewidth=0, label="uncertain band")
+        axes.axvline(metrics.threshold, color=INK, linewidth=1.2, label=_at(metrics))
+        axes.plot(thresholds, (tp + tn) / len(p), color=INK, label="accuracy")
+        balanced = (tp / (tp + fn) + tn / (tn + fp)) / 2
+        axes.plot(thresholds, balanced, color=MUTED, linestyle="--", label="balanced accuracy")
+        axes.plot(thresholds, 2 * tp / (2 * tp + fp + fn), color=HAPPY, label="F1 happy")
+        axes.plot(thresholds, 2 * tn / (2 * tn + fp + fn), color=SAD, label="F1 sad")
+        axes.set(xlim=(-0.015, 1.015), ylim=(0, 1.015), xlabel="threshold on P(happy)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        figure.legend(loc="outside lower center", ncols=3)
+
+
+def _at(metrics: Metrics) -> str:
+    return f"threshold {metrics.threshold:.2f}"
+
+
+def _text(figure: Estimate) -> str:
+    return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
+
+
+def _wilson(share: Probabilities, counts: npt.NDArray[np.int64]) -> tuple[Probabilities, ...]:
+    """The 95 % interval of a share (Wilson 1927), sound for few images and shares near 0 and 1."""
+    z2 = 1.96**2
+    centre = (share + z2 / (2 * counts)) / (1 + z2 / counts)
+    spread = np.sqrt(z2 * (share * (1 - share) / counts + z2 / (4 * counts**2)))
+    spread = spread / (1 + z2 / counts)
+    # Where the share is 0 or 1 the bound is that share, but for the last digit.
+    return np.minimum(centre - spread, share), np.maximum(centre + spread, share)

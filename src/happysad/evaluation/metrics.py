@@ -1,0 +1,193 @@
+"""The figures of a test, each with how far chance alone could have moved it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from happysad.errors import DatasetError
+from happysad.evaluation.bootstrap import CLIP, ECE_BINS, resampled_values
+from happysad.prediction import LABELS
+
+Band = tuple[float, float]
+"""The probabilities ``(low, high)`` between which, both included, the answer is "uncertain"."""
+
+_NEED_BOTH_CLASSES: Final = (
+    "balanced_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "roc_auc",
+    "average_precision",
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure and its bootstrap 95 % interval.
+
+    Attributes:
+        value: The figure on the whole test set; None where it is not defined.
+        low: The 2.5th percentile over the resamples; None where ``value`` is.
+        high: The 97.5th percentile.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All figures of one model on one test set.
+
+    Attributes:
+        threshold: Probabilities from here up count as happy.
+        band: The uncertain band, or None.
+        confusion: Counts ``[true][predicted]``, in the order sad, happy.
+        figures: By name: ``accuracy``, ``balanced_accuracy``, ``precision_*``, ``recall_*`` and
+            ``f1_*`` for ``sad``, ``happy`` and ``macro``, ``roc_auc``, ``average_precision``,
+            ``log_loss`` (nats), ``brier`` and ``ece``; with a band also ``uncertain`` (the share
+            of images inside it) and ``decided_accuracy`` (on the images outside it).
+    """
+
+    threshold: float
+    band: Band | None
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+    figures: Mapping[str, Estimate]
+
+    @property
+    def sad(self) -> int:
+        """Images whose true label is sad."""
+        return sum(self.confusion[0])
+
+    @property
+    def happy(self) -> int:
+        """Images whose true label is happy."""
+        return sum(self.confusion[1])
+
+    @property
+    def count(self) -> int:
+        """All images."""
+        return self.sad + self.happy
+
+
+def compute_metrics(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    threshold: float = 0.5,
+    band: Band | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """Measure probabilities against the true labels.
+
+    The values are scikit-learn's. A precision where nothing was predicted as that class is 0. With
+    one class only, the figures that need both are None. The intervals are percentile bootstrap
+    intervals over the images (Efron and Tibshirani 1993); resampling adds noise to the calibration
+    error and so biases it upwards, therefore an interval is widened where it misses the value.
+
+    Args:
+        labels: ``[N]``, 0 = sad, 1 = happy.
+        probabilities: ``[N]``, P(happy), 0–1.
+        threshold: Probabilities from here up count as happy.
+        band: ``(low, high)``, the uncertain band, or None. It leaves every figure but
+            ``uncertain`` and ``decided_accuracy`` as it is.
+        bootstrap: How many resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The metrics; the same arguments give the same intervals.
+
+    Raises:
+        DatasetError: There is no image.
+    """
+    truth = np.asarray(labels).astype(np.uint8)
+    p = np.asarray(probabilities, dtype=np.float64)
+    if truth.size == 0:
+        raise DatasetError("no image to evaluate on: the test set is empty")
+    values = _values(truth, p, threshold, band)
+    samples = resampled_values(truth, p, threshold, band, bootstrap, seed)
+    counts = confusion_matrix(truth, p >= threshold, labels=[0, 1])
+    return Metrics(
+        threshold=threshold,
+        band=band,
+        confusion=(
+            (int(counts[0, 0]), int(counts[0, 1])),
+            (int(counts[1, 0]), int(counts[1, 1])),
+        ),
+        figures={name: _estimate(value, samples[name]) for name, value in values.items()},
+    )
+
+
+def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Expected calibration error of P(happy), over 15 bins of equal width.
+
+    The mean gap between the probability and the share of happy images in a bin, weighted by the
+    bin's images: the form for two classes (Naeini et al. 2015, "Obtaining Well Calibrated
+    Probabilities Using Bayesian Binning") with the bins of Guo et al. 2017 ("On Calibration of
+    Modern Neural Networks").
+
+    Args:
+        labels: ``[N]``, 0 = sad, 1 = happy.
+        probabilities: ``[N]``, P(happy), 0–1.
+
+    Returns:
+        0 (what it says comes true) to 1.
+    """
+    truth, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = [abs(p[bins == bin_].mean() - truth[bins == bin_].mean()) for bin_ in np.unique(bins)]
+    return float(np.average(gaps, weights=np.unique(bins, return_counts=True)[1]))
+
+
+def _values(
+    truth: npt.NDArray[np.uint8],
+    p: npt.NDArray[np.float64],
+    threshold: float,
+    band: Band | None,
+) -> dict[str, float | None]:
+    predicted = (p >= threshold).astype(np.uint8)
+    both = bool(truth.any() and not truth.all())
+    values: dict[str, float | None] = {"accuracy": float(accuracy_score(truth, predicted))}
+    by_class = precision_recall_fscore_support(truth, predicted, labels=[0, 1], zero_division=0.0)
+    recall = by_class[1]
+    values["balanced_accuracy"] = float(recall.mean())
+    for measure, pair in zip(("precision", "recall", "f1"), by_class, strict=False):
+        for number, label in enumerate(LABELS):
+            present = bool((truth == number).any())
+            values[f"{measure}_{label}"] = float(pair[number]) if present else None
+        values[f"{measure}_macro"] = float(pair.mean())
+    values["roc_auc"] = float(roc_auc_score(truth, p)) if both else None
+    values["average_precision"] = float(average_precision_score(truth, p)) if both else None
+    values["log_loss"] = float(log_loss(truth, p.clip(CLIP, 1 - CLIP), labels=[0, 1]))
+    values["brier"] = float(brier_score_loss(truth, p, pos_label=1))
+    values["ece"] = calibration_error(truth, p)
+    if band:
+        decided = (p < band[0]) | (p > band[1])
+        values["uncertain"] = float(1 - decided.mean())
+        right = accuracy_score(truth[decided], predicted[decided]) if decided.any() else None
+        values["decided_accuracy"] = None if right is None else float(right)
+    if not both:
+        values |= dict.fromkeys(_NEED_BOTH_CLASSES)
+    return values
+
+
+def _estimate(value: float | None, samples: npt.NDArray[np.float64]) -> Estimate:
+    if value is None:
+        return Estimate(None, None, None)
+    # A resample of a tiny set can lack a class: there the figure is NaN and does not count. The
+    # sample itself is one more draw, so that there is always one that counts.
+    low, high = np.nanpercentile(np.append(samples, value), [2.5, 97.5])
+    return Estimate(value, min(float(low), value), max(float(high), value))

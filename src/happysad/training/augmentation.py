@@ -1,0 +1,62 @@
+"""Vary training crops: geometry, light, and the damage that cameras and the web do."""
+
+import cv2
+import numpy as np
+
+from happysad.image import RgbImage
+from happysad.training.recipe import Augmentation
+
+# Crops are varied on several threads already; OpenCV's own would only fight with those.
+cv2.setNumThreads(1)
+
+
+def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:
+    """Return a randomly varied copy of a crop.
+
+    Rotation, zoom, translation and flip are one affine map, so pixels are interpolated once;
+    what falls outside is mirrored in. The same generator state gives the same result.
+
+    Args:
+        crop: ``uint8 [size, size, 3]``, RGB.
+        how: What to vary and how far.
+        rng: Where the random numbers come from.
+
+    Returns:
+        ``uint8 [size, size, 3]``, RGB.
+    """
+    crop = _move(crop, how, rng)
+    if how.contrast or how.brightness:
+        gain = 1 + rng.uniform(-how.contrast, how.contrast)
+        offset = 255 * rng.uniform(-how.brightness, how.brightness)
+        levels = (np.arange(256) - 127.5) * gain + 127.5 + offset
+        crop = cv2.LUT(crop, levels.clip(0, 255).astype(np.uint8))
+    if rng.random() < how.grey:
+        crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if rng.random() < how.blur:
+        crop = cv2.GaussianBlur(crop, (0, 0), len(crop) / 96 * rng.uniform(0.4, 1.6))
+    if rng.random() < how.low_resolution:
+        side = max(8, int(len(crop) * rng.uniform(0.2, 0.6)))
+        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(small, (len(crop), len(crop)), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < how.jpeg:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 75))]
+        crop = cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR)
+    return crop
+
+
+def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:
+    size = len(crop)
+    middle = (size - 1) / 2
+    angle = rng.uniform(-how.rotation, how.rotation)
+    scale = 1 + rng.uniform(-how.zoom, how.zoom)
+    shift = size * rng.uniform(-how.translation, how.translation, 2)
+    flip = rng.random() < how.flip
+    if not (angle or scale != 1 or shift.any()):
+        return np.ascontiguousarray(crop[:, ::-1]) if flip else crop
+    matrix = cv2.getRotationMatrix2D((middle, middle), angle, scale)
+    if flip:
+        matrix = matrix @ np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]])
+    matrix[:, 2] += shift
+    return cv2.warpAffine(
+        crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )

@@ -1,0 +1,76 @@
+"""What a frozen backbone says of crops, computed as fast as the machine can.
+
+While only the head is trained, the backbone is nothing but a fixed function. On a CPU LiteRT
+computes that function several times faster than TensorFlow's training graph does, to within
+rounding (benchmarks/training_speed.py), so the head's stage runs on it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BATCH = 8
+
+
+def features(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray]:
+    """Freeze the backbone of a network into a function.
+
+    Args:
+        network: As `build_network` makes it. Later changes of its weights are not seen.
+
+    Returns:
+        A thread-safe function from ``uint8 [N, size, size, 3]`` to pooled features
+        ``float32 [N, channels]``.
+    """
+    pooled = keras.Model(network.input, network.get_layer("pool").output)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            return _litert(pooled)
+    lock = threading.Lock()
+
+    def run(crops: npt.NDArray[np.uint8]) -> FloatArray:
+        with lock:
+            return keras.ops.convert_to_numpy(pooled(crops, training=False))
+
+    return run
+
+
+def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray]:
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    signature = tf.TensorSpec((BATCH, *pooled.input_shape[1:]), tf.uint8)
+    function = tf.function(lambda x: pooled(x, training=False)).get_concrete_function(signature)
+    content = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    threads = threading.local()
+
+    def run(crops: npt.NDArray[np.uint8]) -> FloatArray:
+        if not hasattr(threads, "interpreter"):
+            threads.interpreter = Interpreter(model_content=content, num_threads=1)
+            threads.interpreter.allocate_tensors()
+        interpreter = threads.interpreter
+        source = interpreter.get_input_details()[0]["index"]
+        result = interpreter.get_output_details()[0]["index"]
+        out = []
+        for start in range(0, len(crops), BATCH):
+            batch = crops[start : start + BATCH]
+            full = np.zeros((BATCH, *crops.shape[1:]), np.uint8)
+            full[: len(batch)] = batch
+            interpreter.set_tensor(source, full)
+            interpreter.invoke()
+            out.append(interpreter.get_tensor(result)[: len(batch)])
+        return np.concatenate(out)
+
+    return run
+
+
+def workers() -> int:
+    """How many threads prepare batches: one for each core this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,104 @@
+"""The network: MobileNetV2 without its top, dense layers, one sigmoid."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+
+from happysad.errors import ModelError
+
+NO_DOWNLOAD = (
+    "the ImageNet weights of MobileNetV2 (9 MB, from Keras's storage) could not be downloaded ({}). "
+    "Three ways to go on: connect to the network and run the command again; --weights FILE with a "
+    "copy of Keras's mobilenet_v2 no_top weights; or --weights none to start from random ones"
+)
+
+
+def build_network(
+    input_size: int,
+    *,
+    dense: tuple[int, ...] = (128,),
+    dropout: float = 0.2,
+    weights: str = "none",
+) -> keras.Model:
+    """Build the network that is trained, evaluated and exported.
+
+    Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", at width 1.0.
+    Scaling to [-1, 1] is its first layer, so crops go in as they were decoded. Written with
+    Keras layers alone: it trains under each of Keras's backends.
+
+    Args:
+        input_size: Side of the crops, pixels.
+        dense: Widths of the dense ReLU layers.
+        dropout: Fraction dropped after each of them.
+        weights: Of the backbone: ``"imagenet"`` (downloaded by Keras), ``"none"``, or a file.
+
+    Returns:
+        A model from ``uint8 [N, input_size, input_size, 3]`` to P(happy) ``float32 [N, 1]``.
+        Its layers ``backbone``, ``pool``, ``logit`` and ``happy`` are there to be found by name.
+
+    Raises:
+        ModelError: The weights cannot be had or do not fit.
+    """
+    backbone = _backbone(input_size, weights)
+    inputs = keras.Input((input_size, input_size, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(x))
+    for i, width in enumerate(dense):
+        x = keras.layers.Dense(width, activation="relu", name=f"dense_{i}")(x)
+        x = keras.layers.Dropout(dropout, name=f"dropout_{i}")(x)
+    x = keras.layers.Dense(1, name="logit")(x)
+    return keras.Model(inputs, keras.layers.Activation("sigmoid", name="happy")(x), name="happysad")
+
+
+def _backbone(input_size: int, weights: str) -> keras.Model:
+    build = keras.applications.MobileNetV2
+    shape = {"input_shape": (input_size, input_size, 3), "include_top": False, "name": "backbone"}
+    if weights == "happysad":
+        raise ModelError("this version has no released model yet: give --weights imagenet or FILE")
+    if weights == "imagenet":
+        try:
+            backbone = build(weights="imagenet", **shape)
+        except Exception as error:  # Each backend and proxy fails in its own way.
+            raise ModelError(NO_DOWNLOAD.format(_first_line(error))) from error
+    else:
+        backbone = build(weights=None, **shape)
+    if weights not in ("imagenet", "none"):
+        if not Path(weights).is_file():
+            raise ModelError(f"{weights}: no such weights file")
+        try:
+            backbone.load_weights(weights)
+        except Exception as error:  # Keras and HDF5 raise what they like on a foreign file.
+            raise ModelError(
+                f"{weights}: not weights of MobileNetV2 1.0 without its top ({_first_line(error)})"
+            ) from error
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Keras sets 0.999, made for ImageNet's million steps: in a few thousand the moving
+            # statistics would never arrive at the faces'.
+            layer.momentum = 0.9
+    return backbone
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def load_network(path: Path) -> keras.Model:
+    """Load a trained network from a ``.keras`` file, for predicting.
+
+    Raises:
+        ModelError: The file is missing, damaged, or not a network of happysad's.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model; a finished run holds model.keras")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # A damaged archive fails anywhere in Keras, zipfile or HDF5.
+        raise ModelError(f"{path}: not a whole Keras model ({_first_line(error)})") from error
+    names = {layer.name for layer in model.layers}
+    if missing := {"backbone", "pool", "logit", "happy"} - names:
+        raise ModelError(f"{path}: not a network of happysad's (no layer {min(missing)!r})")
+    return model

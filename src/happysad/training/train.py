@@ -1,0 +1,172 @@
+"""Train a network on a dataset, into a run directory."""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from happysad.dataset.load import Dataset, load
+from happysad.dataset.split import split, write_manifest
+from happysad.errors import DatasetError
+from happysad.evaluation.plots import contact_sheet, plot_history
+from happysad.files import atomic
+from happysad.prediction import LABELS
+from happysad.training.augmentation import augment
+from happysad.training.checkpoint import Epoch, Progress
+from happysad.training.fit import Data, fit
+from happysad.training.network import build_network
+from happysad.training.recipe import Recipe
+from happysad.training.run import Run
+
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        run: The run directory.
+        best: The epoch whose weights were kept.
+        training: Number of training images.
+        validation: Number of validation images.
+        skipped: Number of images left out.
+    """
+
+    run: Path
+    best: Epoch
+    training: int
+    validation: int
+    skipped: int
+
+
+def train(
+    dataset_folder: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    strict: bool = False,
+    group_pattern: str | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda row: None,
+) -> Trained:
+    """Train a network by a recipe.
+
+    Interrupted at any instant, the same call with ``resume=True`` goes on after the last finished
+    epoch and comes to the same result. On one machine the same seed gives the same network.
+
+    Args:
+        dataset_folder: A folder with ``happy/`` and ``sad/``.
+        recipe: How to train.
+        out: The run directory, made here; it must not hold another run.
+        resume: Go on with the run in ``out``, if there is one.
+        strict: Refuse a dataset that has images to be left out.
+        group_pattern: Regular expression for the part of a file's name that says who it shows;
+            one person's images stand on one side of the split.
+        on_epoch: Called with each finished epoch.
+
+    Returns:
+        The best epoch and the counts.
+
+    Raises:
+        DatasetError: The dataset cannot be trained on, or is another than when the run began.
+        RecipeError: ``out`` holds another run.
+        ModelError: The weights to start from cannot be had.
+    """
+    run = Run(out)
+    run.begin(recipe, dataset_folder, resume)
+    keras.utils.set_random_seed(recipe.seed)
+    network = build_network(
+        recipe.input_size, dense=recipe.dense, dropout=recipe.dropout, weights=recipe.weights
+    )
+    dataset = load(
+        dataset_folder,
+        recipe.input_size,
+        store=run.crops,
+        strict=strict,
+        group_pattern=group_pattern,
+    )
+    begun_with = run.environment().get("fingerprint", dataset.fingerprint)
+    if begun_with != dataset.fingerprint:
+        raise DatasetError(
+            f"{dataset_folder} has changed since {out} was begun: train anew with another --out"
+        )
+    validation = split(dataset, recipe.validation_fraction, recipe.seed)
+    write_manifest(run.manifest, dataset, validation)
+    _write_skipped(run, dataset)
+    run.note(fingerprint=dataset.fingerprint, weights_sha256=_sha256(Path(recipe.weights)))
+    _draw_augmented(run, dataset, recipe, np.flatnonzero(~validation))
+
+    def finished(progress: Progress) -> None:
+        run.write_history(progress.history)
+        _draw_curves(run, progress, recipe)
+        _log_for_tensorboard(run, progress)
+        on_epoch(progress.history[-1])
+
+    data = Data(dataset.crops, dataset.labels, validation)
+    progress = fit(network, data, recipe, run.checkpoint, finished)
+    if not run.finished:
+        with atomic(run.model) as temporary:
+            network.save(temporary)
+    run.crops.unlink(missing_ok=True)
+    run.checkpoint.unlink(missing_ok=True)
+    return Trained(
+        run=out,
+        best=progress.history[progress.best_epoch - 1],
+        training=int((~validation).sum()),
+        validation=int(validation.sum()),
+        skipped=len(dataset.skipped),
+    )
+
+
+def _write_skipped(run: Run, dataset: Dataset) -> None:
+    with atomic(run.skipped) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "reason"])
+        writer.writerows((entry.path, entry.reason) for entry in dataset.skipped)
+
+
+def _sha256(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _draw_augmented(run: Run, dataset: Dataset, recipe: Recipe, chosen: Indices) -> None:
+    """Save a contact sheet: each row one training crop, as it is and as training sees it."""
+    rng = np.random.default_rng(recipe.seed)
+    crops, captions = [], []
+    for i in rng.choice(chosen, min(6, len(chosen)), replace=False):
+        crops.append(dataset.crops[i])
+        captions.append(LABELS[dataset.labels[i]])
+        crops += [augment(dataset.crops[i], recipe.augmentation, rng) for _ in range(7)]
+        captions += [""] * 7
+    title = "First column: training crops; beside each, how training varies it"
+    contact_sheet(np.stack(crops), captions, run.augmented, columns=8, title=title)
+
+
+def _draw_curves(run: Run, progress: Progress, recipe: Recipe) -> None:
+    rows = [asdict(row) for row in progress.history]
+    stages = []
+    for number, stage in enumerate(recipe.stages, start=1):
+        epochs = [row.epoch for row in progress.history if row.stage == number]
+        if epochs:
+            stages.append((stage.layers, epochs[0]))
+    plot_history(rows, run.curves, progress.best_epoch, stages)
+
+
+def _log_for_tensorboard(run: Run, progress: Progress) -> None:
+    if not find_spec("tensorboard"):
+        return
+    from tensorboard.summary import Writer
+
+    row = progress.history[-1]
+    writer = Writer(str(run.path / "tensorboard"))
+    for name, value in asdict(row).items():
+        if name != "epoch":
+            writer.add_scalar(name, value, row.epoch)
+    writer.close()

@@ -1,0 +1,143 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from happysad.cli.evaluate import register
+from happysad.dataset.load import load
+from happysad.dataset.split import write_manifest
+from happysad.dataset.synthetic import make_dataset
+from happysad.errors import DatasetError, ModelError
+from happysad.evaluation.evaluate import Evaluation, evaluate
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces, and one file with an awkward name that is no image."""
+    folder = tmp_path_factory.mktemp("data") / "faces <test>"
+    make_dataset(folder, 24, seed=3, size=32)
+    (folder / "sad" / "<b>笑.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, faces: Path) -> Path:
+    """A run directory whose training knew four of the faces."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    folder.mkdir()
+    tiny_network.save(folder / "model.keras")
+    dataset = load(faces, 32)
+    write_manifest(folder / "split.csv", dataset, np.zeros(len(dataset.samples), bool))
+    lines = (folder / "split.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "split.csv").write_text("".join(lines[:5]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(run: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluate(run, faces, tmp_path_factory.mktemp("out"))
+
+
+def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
+    assert {path.name for path in evaluation.report.parent.iterdir()} == {
+        "confusion.png",
+        "metrics.json",
+        "mistakes.png",
+        "precision-recall.png",
+        "predictions.csv",
+        "reliability.png",
+        "report.html",
+        "roc.png",
+        "thresholds.png",
+    }
+
+
+def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, faces: Path) -> None:
+    facts = json.loads((evaluation.report.parent / "metrics.json").read_text(encoding="utf-8"))
+    assert facts["schema"] == 1
+    assert facts["model"]["name"] == "first/model.keras"
+    assert facts["model"]["kind"] == "keras"
+    assert len(facts["model"]["sha256"]) == 64
+    assert facts["model"]["input_size"] == 32
+    assert facts["dataset"]["name"] == "faces <test>"
+    assert facts["dataset"]["fingerprint"] == load(faces, 32).fingerprint
+    assert facts["dataset"]["sad"] + facts["dataset"]["happy"] == 24
+    assert facts["dataset"]["seen"] == 4
+    assert [skipped["path"] for skipped in facts["dataset"]["skipped"]] == ["sad/<b>笑.png"]
+    assert (facts["threshold"], facts["band"]) == (0.5, None)
+    accuracy = facts["figures"]["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+
+
+def test_predictions_add_up_to_the_accuracy(evaluation: Evaluation, faces: Path) -> None:
+    path = evaluation.report.parent / "predictions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all((faces / row["path"]).is_file() for row in rows)
+    right = np.mean([row["label"] == row["prediction"] for row in rows])
+    assert right == pytest.approx(evaluation.metrics.figures["accuracy"].value)
+    assert all((float(row["probability"]) >= 0.5) == (row["prediction"] == "happy") for row in rows)
+
+
+def test_the_report_needs_nothing_but_itself(evaluation: Evaluation) -> None:
+    html = evaluation.report.read_text(encoding="utf-8")
+    assert "//" not in re.sub(r"data:image/\w+;base64,[\w+/=]+", "", html)
+    assert not re.search(r"<(script|link|iframe)|@import|url\(", html)
+    sources = re.findall(r'<img src="([^"]{0,22})', html)
+    assert len(sources) > 5
+    assert all(source.startswith("data:image/") for source in sources)
+
+
+def test_the_report_shows_names_and_does_not_run_them(evaluation: Evaluation) -> None:
+    html = evaluation.report.read_text(encoding="utf-8")
+    assert "faces &lt;test&gt;" in html
+    assert "&lt;b&gt;笑.png" in html
+    assert "<b>笑" not in html
+
+
+def test_the_report_warns_of_images_known_from_training(evaluation: Evaluation) -> None:
+    assert "4 of these images" in evaluation.report.read_text(encoding="utf-8")
+
+
+def test_a_second_test_replaces_the_first(run: Path, faces: Path, tmp_path: Path) -> None:
+    first = evaluate(run / "model.keras", faces, tmp_path)
+    written = (tmp_path / "metrics.json").read_bytes()
+    assert evaluate(run, faces, tmp_path).metrics == first.metrics
+    assert (tmp_path / "metrics.json").read_bytes() == written
+
+
+def test_strict_refuses_unreadable_images(run: Path, faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError):
+        evaluate(run, faces, tmp_path, strict=True)
+
+
+def test_what_is_no_model_is_refused_by_name(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.h5").touch()
+    with pytest.raises(ModelError, match=r"model\.h5: not a model"):
+        evaluate(tmp_path / "model.h5", faces, tmp_path)
+    with pytest.raises(ModelError, match="no such model"):
+        evaluate(tmp_path, faces, tmp_path)
+    with pytest.raises(ModelError, match="cannot be read"):
+        evaluate(tmp_path / "missing.tflite", faces, tmp_path)
+
+
+def test_command_line(run: Path, faces: Path) -> None:
+    app = typer.Typer()
+    register(app)
+    result = CliRunner().invoke(app, [str(run), str(faces)])
+    assert result.exit_code == 1  # one image was left out
+    assert "Accuracy" in result.stdout
+    report = run / "evaluation-faces <test>" / "report.html"
+    assert report.is_file()
+    assert str(report) in result.stdout
+
+    result = CliRunner().invoke(app, [str(run), str(faces), "--json"])
+    assert json.loads(result.stdout) == json.loads(
+        report.with_name("metrics.json").read_text(encoding="utf-8")
+    )
