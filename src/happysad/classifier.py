@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ai_edge_litert.interpreter import Interpreter
 from happysad.errors import ModelError
 from happysad.image import RgbImage, fit_square
 from happysad.prediction import LABELS, Label, Prediction
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "dynamic", "int8")
 
 INFO_FILE: Final = "happysad.json"
 """The member of the zip archive at the end of a model file that holds its `ModelInfo`."""
@@ -34,7 +37,7 @@ class ModelInfo:
         band: ``(low, high)``: from low to high, both included, the label is ``"uncertain"``.
         temperature: What the logit is divided by inside the graph, so that the probability is
             calibrated.
-        precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+        precision: How its weights are stored.
         recipe: Name of the recipe it was trained by.
         data_fingerprint: SHA-256 of the training data's contents and labels.
         happysad: Version that exported the file.
@@ -45,7 +48,7 @@ class ModelInfo:
     threshold: float
     band: tuple[float, float]
     temperature: float
-    precision: str
+    precision: Precision
     recipe: str
     data_fingerprint: str
     happysad: str

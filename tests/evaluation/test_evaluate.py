@@ -18,7 +18,7 @@ from happysad.evaluation.evaluate import Evaluation, evaluate
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def testset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces, and one file with an awkward name that is no image."""
     folder = tmp_path_factory.mktemp("data") / "faces <test>"
     make_dataset(folder, 24, seed=3, size=32)
@@ -27,12 +27,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, faces: Path) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, testset: Path) -> Path:
     """A run directory whose training knew four of the faces."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
     tiny_network.save(folder / "model.keras")
-    dataset = load(faces, 32)
+    dataset = load(testset, 32)
     write_manifest(folder / "split.csv", dataset, np.zeros(len(dataset.samples), bool))
     lines = (folder / "split.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "split.csv").write_text("".join(lines[:5]), encoding="utf-8")
@@ -40,8 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, fac
 
 
 @pytest.fixture(scope="module")
-def evaluation(run: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    return evaluate(run, faces, tmp_path_factory.mktemp("out"))
+def evaluation(run: Path, testset: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluate(run, testset, tmp_path_factory.mktemp("out"))
 
 
 def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
@@ -58,7 +58,7 @@ def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
     }
 
 
-def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, faces: Path) -> None:
+def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, testset: Path) -> None:
     facts = json.loads((evaluation.report.parent / "metrics.json").read_text(encoding="utf-8"))
     assert facts["schema"] == 1
     assert facts["model"]["name"] == "first/model.keras"
@@ -66,7 +66,7 @@ def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, faces
     assert len(facts["model"]["sha256"]) == 64
     assert facts["model"]["input_size"] == 32
     assert facts["dataset"]["name"] == "faces <test>"
-    assert facts["dataset"]["fingerprint"] == load(faces, 32).fingerprint
+    assert facts["dataset"]["fingerprint"] == load(testset, 32).fingerprint
     assert facts["dataset"]["sad"] + facts["dataset"]["happy"] == 24
     assert facts["dataset"]["seen"] == 4
     assert [skipped["path"] for skipped in facts["dataset"]["skipped"]] == ["sad/<b>笑.png"]
@@ -75,11 +75,11 @@ def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, faces
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
 
 
-def test_predictions_add_up_to_the_accuracy(evaluation: Evaluation, faces: Path) -> None:
+def test_predictions_add_up_to_the_accuracy(evaluation: Evaluation, testset: Path) -> None:
     path = evaluation.report.parent / "predictions.csv"
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert all((faces / row["path"]).is_file() for row in rows)
+    assert all((testset / row["path"]).is_file() for row in rows)
     right = np.mean([row["label"] == row["prediction"] for row in rows])
     assert right == pytest.approx(evaluation.metrics.figures["accuracy"].value)
     assert all((float(row["probability"]) >= 0.5) == (row["prediction"] == "happy") for row in rows)
@@ -105,39 +105,64 @@ def test_the_report_warns_of_images_known_from_training(evaluation: Evaluation) 
     assert "4 of these images" in evaluation.report.read_text(encoding="utf-8")
 
 
-def test_a_second_test_replaces_the_first(run: Path, faces: Path, tmp_path: Path) -> None:
-    first = evaluate(run / "model.keras", faces, tmp_path)
+def test_a_deployed_model_is_tested_with_its_own_threshold_and_band(
+    model_files: dict[str, Path], testset: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(model_files["int8"], testset, tmp_path)
+    assert evaluation.facts["model"]["kind"] == "tflite"
+    assert evaluation.facts["dataset"]["seen"] is None
+    assert evaluation.metrics.band == (0.45, 0.55)
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    uncertain = np.mean([row["prediction"] == "uncertain" for row in rows])
+    assert evaluation.metrics.figures["uncertain"].value == pytest.approx(uncertain)
+    assert "Accuracy when decided" in evaluation.report.read_text(encoding="utf-8")
+
+
+def test_a_second_test_replaces_the_first(run: Path, testset: Path, tmp_path: Path) -> None:
+    first = evaluate(run / "model.keras", testset, tmp_path)
     written = (tmp_path / "metrics.json").read_bytes()
-    assert evaluate(run, faces, tmp_path).metrics == first.metrics
+    assert evaluate(run, testset, tmp_path).metrics == first.metrics
     assert (tmp_path / "metrics.json").read_bytes() == written
 
 
-def test_strict_refuses_unreadable_images(run: Path, faces: Path, tmp_path: Path) -> None:
+def test_strict_refuses_unreadable_images(run: Path, testset: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
-        evaluate(run, faces, tmp_path, strict=True)
+        evaluate(run, testset, tmp_path, strict=True)
 
 
-def test_what_is_no_model_is_refused_by_name(faces: Path, tmp_path: Path) -> None:
+def test_what_is_no_model_is_refused_by_name(testset: Path, tmp_path: Path) -> None:
     (tmp_path / "model.h5").touch()
     with pytest.raises(ModelError, match=r"model\.h5: not a model"):
-        evaluate(tmp_path / "model.h5", faces, tmp_path)
+        evaluate(tmp_path / "model.h5", testset, tmp_path)
     with pytest.raises(ModelError, match="no such model"):
-        evaluate(tmp_path, faces, tmp_path)
+        evaluate(tmp_path, testset, tmp_path)
     with pytest.raises(ModelError, match="cannot be read"):
-        evaluate(tmp_path / "missing.tflite", faces, tmp_path)
+        evaluate(tmp_path / "missing.tflite", testset, tmp_path)
 
 
-def test_command_line(run: Path, faces: Path) -> None:
+def test_a_diverged_model_is_refused(
+    tiny_network: keras.Model, testset: Path, tmp_path: Path
+) -> None:
+    broken = keras.models.clone_model(tiny_network)
+    broken.set_weights([np.full_like(weight, np.nan) for weight in tiny_network.get_weights()])
+    broken.save(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match="answers 24 of 24 images with no number"):
+        evaluate(tmp_path, testset, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_line(run: Path, testset: Path) -> None:
     app = typer.Typer()
     register(app)
-    result = CliRunner().invoke(app, [str(run), str(faces)])
+    result = CliRunner().invoke(app, [str(run), str(testset)])
     assert result.exit_code == 1  # one image was left out
     assert "Accuracy" in result.stdout
     report = run / "evaluation-faces <test>" / "report.html"
     assert report.is_file()
     assert str(report) in result.stdout
 
-    result = CliRunner().invoke(app, [str(run), str(faces), "--json"])
+    result = CliRunner().invoke(app, [str(run), str(testset), "--json"])
     assert json.loads(result.stdout) == json.loads(
         report.with_name("metrics.json").read_text(encoding="utf-8")
     )

@@ -36,8 +36,9 @@ def import_(
 ) -> None:
     """Turn a known form into a dataset: folders happy and sad in OUT/training.
 
-    Images of other emotions are counted and left out. A split that the source states (train,
-    validation, test) gets a folder of its own; what has none goes to training.
+    Images of other emotions are counted and left out. A split that the source
+    states (train, validation, test) gets a folder of its own; what has none
+    goes to training.
 
     Example: happysad dataset import fer2013.csv --out fer2013
     """

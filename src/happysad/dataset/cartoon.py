@@ -43,12 +43,15 @@ class Pen:
     angle: float
 
     def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour) -> None:
+        """Fill an ellipse with the radii ``rx`` and ``ry``."""
         self.shape([(x + rx * c, y + ry * s) for c, s in _CIRCLE], fill)
 
     def ring(self, x: float, y: float, rx: float, ry: float, width: float, fill: Colour) -> None:
+        """Draw the outline of an ellipse."""
         self.line([(x + rx * c, y + ry * s) for c, s in _CIRCLE], width, fill)
 
     def shape(self, points: Sequence[Point], fill: Colour) -> None:
+        """Fill a polygon."""
         self.draw.polygon(self._place(points), fill=fill)
 
     def line(self, points: Sequence[Point], width: float, fill: Colour) -> None:

@@ -18,7 +18,7 @@ _MAX_BITS = 12
 _RUN_BITS = 16
 _RUN_STEP = 8
 # How many neighbours of the same run are compared: the bound on the work for large datasets.
-_REACH = 256
+_REACH = 64
 _CHUNK = 8192
 
 
@@ -56,7 +56,7 @@ def _hashes(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     for start in range(0, len(thumbnails), _CHUNK):
         spectrum = dctn(thumbnails[start : start + _CHUNK].astype(np.float64), axes=(1, 2))
         bits = np.ascontiguousarray(spectrum[:, y, x] > 0)
-        hashes.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
+        hashes.append(np.packbits(bits, axis=1).view("<u8")[:, 0])
     return np.concatenate(hashes)
 
 
@@ -71,6 +71,8 @@ def _candidates(hashes: npt.NDArray[np.uint64], start: int) -> Iterator[npt.NDAr
     for step in range(1, _REACH + 1):
         left = left[left + step < len(run)]
         left = left[run[left] == run[left + step]]
+        if not len(left):
+            break
         near = left[np.bitwise_count(turned[left] ^ turned[left + step]) <= _MAX_BITS]
         for part in np.split(near, range(_CHUNK, len(near), _CHUNK)):
             yield np.stack([order[part], order[part + step]], axis=1)

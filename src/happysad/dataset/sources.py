@@ -113,6 +113,8 @@ def _csv_rows(source: Path) -> Iterator[Row]:
         raise DatasetError(f"{source}: neither Parquet nor a CSV in UTF-8") from error
     except csv.Error as error:
         raise DatasetError(f"{source}: a damaged CSV ({error})") from error
+    except OSError as error:
+        raise DatasetError(f"{source}: cannot be read ({error.strerror or error})") from error
 
 
 def _fer2013_row(_: Path, number: int, where: str, cells: dict[str, str]) -> Row:
@@ -193,7 +195,7 @@ def _parquet_rows(files: list[Path]) -> Iterator[Row]:
                     for picture, code in pairs:
                         number += 1
                         yield _parquet_row(number, path.name, split, picture, code, names)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise DatasetError(f"{path}: a damaged Parquet file ({_line(error)})") from error
 
 
@@ -256,10 +258,9 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
 
 def _parquet_split(path: Path) -> str:
     """Read the split from `train-00000-of-00001.parquet` or `train/0000.parquet`."""
-    for name in (path.stem, path.parent.name):
-        if found := re.match(r"(train|test|validation|val|valid|dev)(?![a-z])", name):
-            return split_name(found[1])
-    return DEFAULT_SPLIT
+    words = "train|test|validation|val|valid|dev"
+    found = re.match(rf"({words})(?=[-_.]|$)", path.stem) or re.fullmatch(words, path.parent.name)
+    return split_name(found[0] if found else None)
 
 
 def _line(error: Exception) -> str:

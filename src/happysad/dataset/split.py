@@ -166,26 +166,3 @@ def read_manifest(path: Path) -> list[ManifestRow]:
         raise DatasetError(
             f"{path}: not a split of happysad's, which has the columns {','.join(_COLUMNS)}"
         ) from error
-
-
-def apply_manifest(dataset: Dataset, rows: list[ManifestRow]) -> npt.NDArray[np.bool_]:
-    """Give a dataset that was loaded again the split it was trained with.
-
-    Args:
-        dataset: The same images, wherever they lie now.
-        rows: See `read_manifest`.
-
-    Returns:
-        ``bool [N]``: True = validation.
-
-    Raises:
-        DatasetError: The images are not those of the split.
-    """
-    side = {(row.sha256, row.label): row.validation for row in rows}
-    contents = list(zip(dataset.sha256, dataset.labels.tolist(), strict=True))
-    if sorted(contents) != sorted((row.sha256, row.label) for row in rows):
-        raise DatasetError(
-            f"{dataset.folder}: the images are not those of the split; they were "
-            f"{len(rows)} and are {len(contents)}, or some have changed"
-        )
-    return np.array([side[content] for content in contents])

@@ -36,6 +36,7 @@ import numpy.typing as npt
 import happysad
 from happysad.dataset.load import Dataset, load
 from happysad.dataset.split import read_manifest
+from happysad.errors import ModelError
 from happysad.evaluation import charts
 from happysad.evaluation.metrics import Metrics, compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, plot_mistakes
@@ -82,7 +83,7 @@ def evaluate(model: Path, dataset: Path, out: Path, *, strict: bool = False) -> 
         The figures and where the report is.
 
     Raises:
-        ModelError: The model cannot be read.
+        ModelError: The model cannot be read, or answers with no number.
         DatasetError: The dataset cannot be read, or lacks a class.
     """
     loaded = open_model(model)
@@ -104,7 +105,13 @@ def evaluate(model: Path, dataset: Path, out: Path, *, strict: bool = False) -> 
 def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     starts = range(0, len(crops), _BATCH)
     parts = [model.score(np.asarray(crops[i : i + _BATCH])) for i in track(starts, "Predicting")]
-    return np.concatenate([np.empty(0), *parts]).astype(np.float64)
+    probabilities = np.concatenate(parts).astype(np.float64)
+    if wrong := int((~np.isfinite(probabilities)).sum()):
+        raise ModelError(
+            f"{model.path}: answers {wrong} of {len(probabilities)} images with no number (NaN); "
+            "its training diverged or the file is damaged, train or export it again"
+        )
+    return probabilities
 
 
 def _mistakes(

@@ -40,7 +40,7 @@ def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbI
         crop = cv2.resize(small, (len(crop), len(crop)), interpolation=cv2.INTER_LINEAR)
     if rng.random() < how.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 75))]
-        crop = cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR)
+        crop = np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR))
     return crop
 
 
@@ -57,6 +57,7 @@ def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbIma
     if flip:
         matrix = matrix @ np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]])
     matrix[:, 2] += shift
-    return cv2.warpAffine(
+    moved = cv2.warpAffine(
         crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+    return np.asarray(moved)

@@ -37,7 +37,7 @@ def features(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArr
 
     def run(crops: npt.NDArray[np.uint8]) -> FloatArray:
         with lock:
-            return keras.ops.convert_to_numpy(pooled(crops, training=False))
+            return np.asarray(keras.ops.convert_to_numpy(pooled(crops, training=False)))
 
     return run
 

@@ -94,11 +94,12 @@ class _Trainer:
         self.average: list[npt.NDArray[Any]] = []
         self.candidate: list[npt.NDArray[Any]] = []
         held_back = data.crops[data.validation]
+        self.then: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None
         if stage.layers == "head":
-            self.then = features(network)
+            self.then = frozen = features(network)
             self.model = _head(network)
             self.held_back: npt.NDArray[Any] = np.concatenate(
-                [self.then(held_back[i : i + 64]) for i in range(0, len(held_back), 64)]
+                [frozen(held_back[i : i + 64]) for i in range(0, len(held_back), 64)]
             )
         else:
             self.then, self.model, self.held_back = None, network, held_back

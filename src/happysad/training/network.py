@@ -10,9 +10,10 @@ import keras
 from happysad.errors import ModelError
 
 NO_DOWNLOAD = (
-    "the ImageNet weights of MobileNetV2 (9 MB, from Keras's storage) could not be downloaded ({}). "
-    "Three ways to go on: connect to the network and run the command again; --weights FILE with a "
-    "copy of Keras's mobilenet_v2 no_top weights; or --weights none to start from random ones"
+    "the ImageNet weights of MobileNetV2 (9 MB, from Keras's storage) could not be downloaded "
+    "({}). Three ways to go on: connect to the network and run the command again; "
+    "--weights FILE with a copy of Keras's mobilenet_v2 no_top weights; or --weights none to start "
+    "from random ones"
 )
 
 

@@ -90,6 +90,8 @@ class Recipe:
         label_smoothing: Targets become ``s/2`` and ``1 - s/2``.
         class_weights: Weigh the classes so that both count the same.
         validation_fraction: Share of the dataset that is held back.
+        images: Use at most this many training images, and a quarter of that for validation;
+            0 = all.
         seed: Of everything drawn at random.
         augmentation: How training crops are varied.
         stages: What is trained, one after the other.
@@ -104,6 +106,7 @@ class Recipe:
     label_smoothing: float = _in(0, 0.5, 0.0)
     class_weights: bool = False
     validation_fraction: float = _in(0.01, 0.9, 0.2)
+    images: int = _in(0, 10**9, 0)
     seed: int = _in(0, 2**32 - 1, 0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = (Stage(),)
@@ -114,8 +117,13 @@ class Recipe:
             replace(stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 8), warmup=0.5)
             for stage in self.stages
         )
-        size, batch = min(self.input_size, 64), min(self.batch_size, 16)
-        return replace(self, input_size=size, batch_size=batch, stages=stages)
+        return replace(
+            self,
+            input_size=min(self.input_size, 64),
+            batch_size=min(self.batch_size, 16),
+            images=min(self.images or 400, 400),
+            stages=stages,
+        )
 
 
 def read_recipe(source: str) -> Recipe:

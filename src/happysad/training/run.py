@@ -21,9 +21,9 @@ from happysad.training.recipe import Recipe, read_recipe, recipe_toml
 class Run:
     """The paths of a run directory, and how its small files are written and read.
 
-    ``recipe.toml``, ``environment.json``, ``split.csv`` (manifest), ``skipped.csv``,
-    ``augmented.png``, ``history.csv``, ``curves.png``, ``checkpoint.npz`` while training goes
-    on, and ``model.keras`` once it is finished.
+    ``recipe.toml``, ``environment.json`` (versions, dataset, result), ``split.csv`` (manifest),
+    ``skipped.csv``, ``augmented.png``, ``history.csv``, ``curves.png``, while training goes on
+    ``checkpoint.npz`` and ``crops.npy``, and ``model.keras`` once it is finished.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,49 +41,58 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        """Whether the training came to its end."""
         return self.model.is_file()
 
     def begin(self, recipe: Recipe, dataset: Path, resume: bool) -> None:
-        """Claim the directory: write recipe and environment, or check them when resuming.
+        """Claim the directory, or check that it is this run's when resuming.
 
         Raises:
-            RecipeError: The directory holds another run, or one by another recipe.
+            RecipeError: The directory holds something else, or a run by another recipe.
         """
         if self.recipe_file.is_file() and resume:
-            if read_recipe(str(self.recipe_file)) != recipe:
+            if self.recipe() != recipe:
                 raise RecipeError(
                     f"{self.path} was begun with another recipe ({self.recipe_file}); "
                     "resume with the same options, or give another --out"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            # A run killed in its first instant has left nothing but unfinished files.
-            left = [] if not self.path.is_dir() else [p.name for p in self.path.iterdir()]
-            if not resume or any(not name.endswith(".partial.toml") for name in left):
-                raise RecipeError(
-                    f"{self.path} exists: give another --out, or --resume to go on with it"
-                )
-        atomic_text(self.recipe_file, recipe_toml(recipe))
+        left = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
+        if resume:
+            # All that a run killed in its first instant can have left.
+            left = [n for n in left if n != self.environment_file.name and ".partial" not in n]
+        if left or self.path.is_file():
+            raise RecipeError(
+                f"{self.path} exists: give another --out, or --resume to go on with the run there"
+            )
         atomic_text(self.environment_file, json.dumps(_environment(dataset), indent=2))
+        atomic_text(self.recipe_file, recipe_toml(recipe))
 
-    def environment(self) -> dict[str, Any]:
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return read_recipe(str(self.recipe_file))
+
+    def facts(self) -> dict[str, Any]:
+        """What environment.json says."""
         values: dict[str, Any] = json.loads(self.environment_file.read_text("utf-8"))
         return values
 
     def note(self, **facts: Any) -> None:
         """Add facts to environment.json."""
-        atomic_text(
-            self.environment_file, json.dumps(self.environment() | facts, indent=2, default=str)
-        )
-
-    def recipe(self) -> Recipe:
-        return read_recipe(str(self.recipe_file))
+        text = json.dumps(self.facts() | facts, indent=2, default=str)
+        atomic_text(self.environment_file, text)
 
     def write_history(self, history: list[Epoch]) -> None:
+        """Write history.csv, a row for each epoch."""
         with atomic(self.history) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(asdict(history[0])))
             writer.writeheader()
             writer.writerows(asdict(row) for row in history)
+
+    def tidy(self) -> None:
+        """Remove what only a running training needs, and what killed ones left half written."""
+        for path in (self.crops, self.checkpoint, *self.path.glob(".*.partial*")):
+            path.unlink(missing_ok=True)
 
 
 def _environment(dataset: Path) -> dict[str, Any]:

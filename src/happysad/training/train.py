@@ -81,6 +81,8 @@ def train(
     """
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
+    if run.finished:
+        return _result(run)
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(
         recipe.input_size, dense=recipe.dense, dropout=recipe.dropout, weights=recipe.weights
@@ -92,7 +94,7 @@ def train(
         strict=strict,
         group_pattern=group_pattern,
     )
-    begun_with = run.environment().get("fingerprint", dataset.fingerprint)
+    begun_with = run.facts().get("fingerprint", dataset.fingerprint)
     if begun_with != dataset.fingerprint:
         raise DatasetError(
             f"{dataset_folder} has changed since {out} was begun: train anew with another --out"
@@ -109,20 +111,35 @@ def train(
         _log_for_tensorboard(run, progress)
         on_epoch(progress.history[-1])
 
-    data = Data(dataset.crops, dataset.labels, validation)
+    data = _some(Data(dataset.crops, dataset.labels, validation), recipe.images, recipe.seed)
     progress = fit(network, data, recipe, run.checkpoint, finished)
-    if not run.finished:
-        with atomic(run.model) as temporary:
-            network.save(temporary)
-    run.crops.unlink(missing_ok=True)
-    run.checkpoint.unlink(missing_ok=True)
-    return Trained(
-        run=out,
-        best=progress.history[progress.best_epoch - 1],
+    run.note(
+        best=asdict(progress.history[progress.best_epoch - 1]),
         training=int((~validation).sum()),
         validation=int(validation.sum()),
         skipped=len(dataset.skipped),
     )
+    # Last of all: with this file the run is finished.
+    with atomic(run.model) as temporary:
+        network.save(temporary)
+    run.tidy()
+    return _result(run)
+
+
+def _result(run: Run) -> Trained:
+    facts = run.facts()
+    counts = {name: facts[name] for name in ("training", "validation", "skipped")}
+    return Trained(run=run.path, best=Epoch(**facts["best"]), **counts)
+
+
+def _some(data: Data, images: int, seed: int) -> Data:
+    """Keep at most ``images`` of the training images and a quarter of that for validation."""
+    if not images:
+        return data
+    order = np.random.default_rng(seed).permutation(len(data.labels))
+    training, validation = order[~data.validation[order]], order[data.validation[order]]
+    keep = np.sort(np.concatenate([training[:images], validation[: max(1, images // 4)]]))
+    return Data(data.crops[keep], data.labels[keep], data.validation[keep])
 
 
 def _write_skipped(run: Run, dataset: Dataset) -> None:

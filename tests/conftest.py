@@ -1,0 +1,87 @@
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from happysad.dataset.synthetic import make_dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from happysad.classifier import Precision
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 60 drawn faces, 64 pixels; look, don't touch."""
+    folder = tmp_path_factory.mktemp("faces")
+    make_dataset(folder, 60, seed=0, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def red_is_happy() -> Any:
+    """A network that calls red crops happy and blue ones sad: its answers are known beforehand.
+
+    The logit is ``4 * (red - blue)``, of the crop's mean colour scaled to [-1, 1].
+    """
+    import keras
+    import numpy as np
+
+    pixels = keras.Input((32, 32, 3))
+    features = keras.layers.Conv2D(2, 1, name="red_and_blue")(pixels)
+    backbone = keras.Model(pixels, features, name="backbone")
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = backbone(keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(1, name="logit")(x)
+    network = keras.Model(image, keras.layers.Activation("sigmoid", name="happy")(x))
+    backbone.get_layer("red_and_blue").set_weights(
+        [np.array([[[[1, 0], [0, 0], [0, 1]]]], np.float32), np.zeros(2, np.float32)]
+    )
+    network.get_layer("logit").set_weights([np.array([[4], [-4]], np.float32), np.zeros(1)])
+    return network
+
+
+@pytest.fixture(scope="session")
+def coloured_crops() -> "npt.NDArray[np.uint8]":
+    """``uint8 [80, 32, 32, 3]``: crops of one random colour each, with noise."""
+    import numpy as np
+
+    rng = np.random.default_rng(5)
+    colours = rng.integers(0, 256, (80, 1, 1, 3))
+    noise = rng.integers(-30, 31, (80, 32, 32, 3))
+    return (colours + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def model_files(
+    tmp_path_factory: pytest.TempPathFactory,
+    red_is_happy: Any,
+    coloured_crops: "npt.NDArray[np.uint8]",
+) -> "dict[Precision, Path]":
+    """`red_is_happy` as model files, at every precision, temperature 2, band 0.45–0.55."""
+    from happysad.classifier import PRECISIONS, ModelInfo
+    from happysad.export.convert import float32_graph, quantise
+    from happysad.export.metadata import add_metadata
+
+    folder = tmp_path_factory.mktemp("models")
+    graph = float32_graph(red_is_happy, temperature=2.0)
+    files = {}
+    for precision in PRECISIONS:
+        info = ModelInfo(
+            input_size=32,
+            threshold=0.5,
+            band=(0.45, 0.55),
+            temperature=2.0,
+            precision=precision,
+            recipe="colours",
+            data_fingerprint="0" * 64,
+            happysad="0.1.0",
+            created="2025-01-01",
+        )
+        content = quantise(graph, precision, coloured_crops[:40])
+        files[precision] = folder / f"model-{precision}.tflite"
+        files[precision].write_bytes(add_metadata(content, info, {"name": "colours"}))
+    return files

@@ -1,0 +1,178 @@
+import json
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from happysad import Classifier, ModelError, read_image
+from happysad.classifier import PRECISIONS, Precision
+
+Files = dict[Precision, Path]
+Crops = npt.NDArray[np.uint8]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_red_and_blue_are_not_swapped_and_happy_is_the_second_label(
+    model_files: Files, tmp_path: Path, precision: Precision
+) -> None:
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (50, 40), colour).save(tmp_path / f"{name}.png")
+
+    answers = Classifier(model_files[precision]).predict(
+        [read_image(tmp_path / "red.png"), read_image(tmp_path / "blue.png")]
+    )
+
+    # 4 * (1 - -1) = 8, divided by the temperature 2.
+    sure = 1 / (1 + np.exp(-4))
+    assert [answer.label for answer in answers] == ["happy", "sad"]
+    assert answers[0].probability == pytest.approx(sure, abs=0.005)
+    assert answers[1].probability == pytest.approx(1 - sure, abs=0.005)
+
+
+def test_a_probability_inside_the_band_is_uncertain(model_files: Files) -> None:
+    classifier = Classifier(model_files["float32"])
+
+    assert classifier.info.band == (0.45, 0.55)
+    assert [classifier.label(p) for p in (0.449, 0.45, 0.5, 0.55, 0.551)] == [
+        "sad",
+        "uncertain",
+        "uncertain",
+        "uncertain",
+        "happy",
+    ]
+    (grey,) = classifier.predict([np.full((40, 50, 3), 100, np.uint8)])
+    assert grey.label == "uncertain"
+    assert grey.probability == pytest.approx(0.5, abs=1e-5)
+
+
+def test_a_crop_gets_the_same_answer_alone_and_in_a_batch(
+    model_files: Files, coloured_crops: Crops
+) -> None:
+    classifier = Classifier(model_files["int8"])
+
+    batch = classifier.probabilities(coloured_crops)
+
+    assert batch.dtype == np.float32
+    assert batch.shape == (80,)
+    alone = [classifier.probabilities(coloured_crops[i : i + 1])[0] for i in range(80)]
+    np.testing.assert_array_equal(batch, alone)
+
+
+def test_nothing_in_nothing_out(model_files: Files) -> None:
+    classifier = Classifier(model_files["int8"])
+
+    assert classifier.predict([]) == []
+    assert classifier.probabilities(np.empty((0, 32, 32, 3), np.uint8)).shape == (0,)
+
+
+def test_eight_threads_share_a_classifier(model_files: Files, coloured_crops: Crops) -> None:
+    classifier = Classifier(model_files["int8"])
+    expected = classifier.probabilities(coloured_crops)
+    orders = [np.random.default_rng(i).permutation(80) for i in range(32)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda o: classifier.probabilities(coloured_crops[o]), orders))
+
+    for order, answer in zip(orders, answers, strict=True):
+        np.testing.assert_array_equal(answer, expected[order])
+
+
+@pytest.mark.parametrize(
+    ("crops", "received"),
+    [
+        (np.zeros((2, 32, 32, 3), np.float32), r"float32 \[2, 32, 32, 3\]"),
+        (np.zeros((2, 48, 48, 3), np.uint8), r"uint8 \[2, 48, 48, 3\]"),
+        (np.zeros((32, 32, 3), np.uint8), r"uint8 \[32, 32, 3\]"),
+        (np.zeros((1, 32, 32), np.uint8), r"uint8 \[1, 32, 32\]"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_was_received(
+    model_files: Files, crops: Crops, received: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"uint8 \[N, 32, 32, 3\]; received {received}"):
+        Classifier(model_files["float32"]).probabilities(crops)
+
+
+def refused(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        Classifier(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.tflite: the model cannot be read \(No such file"):
+        Classifier(tmp_path / "none.tflite")
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.999])
+def test_a_file_cut_short_is_refused(model_files: Files, tmp_path: Path, share: float) -> None:
+    content = model_files["int8"].read_bytes()
+    refused(tmp_path / "short.tflite", content[: int(share * len(content))])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_changed_byte_is_noticed_or_changes_nothing(
+    model_files: Files, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(model_files["int8"].read_bytes())
+    index = data.draw(st.integers(0, len(content) - 1))
+    content[index] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.getbasetemp() / "changed.tflite"
+    path.write_bytes(content)
+    try:
+        changed = Classifier(path)
+    except ModelError as error:
+        assert "\n" not in str(error)
+    else:
+        # Dates and names in the archive, which nothing depends on.
+        assert changed.info == Classifier(model_files["int8"]).info
+
+
+def test_changed_weights_are_noticed(model_files: Files, tmp_path: Path) -> None:
+    content = bytearray(model_files["float32"].read_bytes())
+    content[len(content) // 3] ^= 1
+    assert "does not match its checksum" in refused(tmp_path / "changed.tflite", bytes(content))
+
+
+def test_a_tflite_file_of_another_program_is_refused(model_files: Files, tmp_path: Path) -> None:
+    content = model_files["float32"].read_bytes()
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        graph = content[: archive.infolist()[0].header_offset]
+    assert "happysad export" in refused(tmp_path / "foreign.tflite", graph)
+    assert "not a .tflite model" in refused(tmp_path / "photo.tflite", b"\xff\xd8\xff" * 9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"labels": ["happy", "sad"]}, r"['happy', 'sad']"),
+        ({"input_size": 48}, "export it again"),
+        ({"uncertain_band": None}, "not of a form this version knows"),
+        ({"new": 1}, "not of a form this version knows"),
+    ],
+)
+def test_a_file_that_says_what_it_is_not_is_refused(
+    model_files: Files, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    content = model_files["float32"].read_bytes()
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        file = BytesIO(content[: archive.infolist()[0].header_offset])
+        values = json.loads(archive.read("happysad.json")) | changes
+    file.seek(0, 2)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("happysad.json", json.dumps(values))
+
+    assert says in refused(tmp_path / "other.tflite", file.getvalue())

@@ -1,0 +1,237 @@
+import io
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from happysad.errors import ImageError
+from happysad.image import fit_square, read_image
+
+RED, BLUE = (254, 0, 0), (0, 0, 254)
+
+
+def red_blue() -> Image.Image:
+    """Left half red, right half blue, wider than high: shows swapped channels and turns."""
+    picture = Image.new("RGB", (32, 16), RED)
+    picture.paste(BLUE, (16, 0, 32, 16))
+    return picture
+
+
+def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("TIFF", {}),
+    ],
+)
+def test_each_format_is_read_as_rgb(form: str, options: dict[str, object], tmp_path: Path) -> None:
+    content = encoded(red_blue(), form, **options)
+    image = read_image(content)
+    assert image.shape == (16, 32, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[8, 4], RED, atol=4)
+    np.testing.assert_allclose(image[8, 28], BLUE, atol=4)
+    # By content, not by name; from a path, its text, or an open file.
+    path = tmp_path / "wrong.txt"
+    path.write_bytes(content)
+    for source in (path, str(path), io.BytesIO(content)):
+        np.testing.assert_array_equal(read_image(source), image)
+
+
+def deep(form: str) -> bytes:
+    grey = np.full((4, 6), 0x8040, np.uint16)
+    return encoded(Image.fromarray(grey), form)
+
+
+def palette_with_transparency() -> bytes:
+    picture = Image.new("P", (6, 4), 0)
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    return encoded(picture, "PNG", transparency=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (encoded(Image.new("L", (6, 4), 77), "PNG"), (77, 77, 77)),
+        (encoded(Image.new("1", (6, 4), 1), "PNG"), (255, 255, 255)),
+        (encoded(Image.new("P", (6, 4), 0), "PNG"), (0, 0, 0)),
+        (palette_with_transparency(), (255, 255, 255)),
+        (encoded(Image.new("LA", (6, 4), (77, 255)), "PNG"), (77, 77, 77)),
+        (encoded(Image.new("RGBA", (6, 4), (200, 0, 0, 255)), "PNG"), (200, 0, 0)),
+        (encoded(Image.new("RGBA", (6, 4), (200, 0, 0, 0)), "PNG"), (255, 255, 255)),
+        (encoded(Image.new("CMYK", (6, 4), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+        (deep("PNG"), (0x80, 0x80, 0x80)),
+        (deep("TIFF"), (0x80, 0x80, 0x80)),
+    ],
+    ids=[
+        "grey",
+        "1-bit",
+        "palette",
+        "palette with clear colour",
+        "grey with alpha",
+        "RGBA",
+        "clear",
+        "CMYK",
+        "16-bit PNG",
+        "16-bit TIFF",
+    ],
+)
+def test_each_kind_of_pixel_becomes_8_bit_rgb(
+    content: bytes, expected: tuple[int, int, int]
+) -> None:
+    image = read_image(content)
+    assert image.shape == (4, 6, 3)
+    np.testing.assert_allclose(image[2, 3], expected, atol=2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_stands_upright_however_the_camera_was_held(orientation: int) -> None:
+    upright = red_blue()
+    upright.paste((0, 200, 0), (0, 0, 32, 4))
+    # What the camera stores so that a viewer, following the tag, sees `upright`.
+    stored = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    picture = upright.transpose(stored[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(encoded(picture, "PNG", exif=exif))
+    np.testing.assert_array_equal(image, np.asarray(upright))
+
+
+def test_damaged_exif_does_not_cost_the_picture() -> None:
+    plain = encoded(red_blue(), "JPEG")
+    for payload in (b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
+        marker = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert read_image(plain[:2] + marker + plain[2:]).shape == (16, 32, 3)
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in (RED, BLUE)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(read_image(content)[0, 0], RED, atol=2)
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    path = tmp_path / "földer" / "笑.jpg"
+    path.parent.mkdir()
+    red_blue().save(path)
+    assert read_image(path).shape == (16, 32, 3)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG that states a size and holds no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a picture"),
+        (b"hello", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
+        (encoded(red_blue(), "JPEG")[:-200], "cannot be read"),
+        (encoded(red_blue(), "PNG")[:-30], "cannot be read"),
+        (png_of_size(10_000, 10_000), "10000×10000 pixels, over the limit of 50 million"),
+        (png_of_size(60_000, 60_000), "over the limit of 50 million"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_usable_picture_is_an_image_error(content: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_limit_can_be_set() -> None:
+    content = encoded(red_blue(), "PNG")
+    assert read_image(content, max_pixels=32 * 16).shape == (16, 32, 3)
+    with pytest.raises(ImageError, match="32×16 pixels"):
+        read_image(content, max_pixels=32 * 16 - 1)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    form=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]),
+    position=st.floats(0, 1),
+    junk=st.binary(max_size=12),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_bytes_give_a_picture_or_an_image_error(
+    form: str, position: float, junk: bytes
+) -> None:
+    content = bytearray(encoded(red_blue(), form))
+    start = int(position * len(content))
+    content[start : start + len(junk)] = junk
+    try:
+        image = read_image(bytes(content), max_pixels=100_000)
+    except ImageError:
+        return
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+
+
+def test_reading_in_threads_leaves_the_programs_warning_filters_alone() -> None:
+    content = encoded(red_blue(), "PNG")
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [read_image(content) for _ in range(50)]) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+def test_fit_square_takes_the_middle() -> None:
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[:, 20:40] = 200
+    assert (fit_square(picture, 20) == 200).all()
+    assert (fit_square(picture.transpose(1, 0, 2), 20) == 200).all()
+    assert fit_square(picture, 50).shape == (50, 50, 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.integers(1, 64))
+def test_fit_square_gives_the_size_asked_for(height: int, width: int, size: int) -> None:
+    crop = fit_square(np.full((height, width, 3), 130, np.uint8), size)
+    assert crop.shape == (size, size, 3)
+    assert (crop == 130).all()
