@@ -32,8 +32,8 @@ def test_red_and_blue_are_not_swapped_and_happy_is_the_second_label(
     # 4 * (1 - -1) = 8, divided by the temperature 2.
     sure = 1 / (1 + np.exp(-4))
     assert [answer.label for answer in answers] == ["happy", "sad"]
-    assert answers[0].probability == pytest.approx(sure, abs=0.005)
-    assert answers[1].probability == pytest.approx(1 - sure, abs=0.005)
+    assert answers[0].probability == pytest.approx(sure, abs=0.02)
+    assert answers[1].probability == pytest.approx(1 - sure, abs=0.02)
 
 
 def test_a_probability_inside_the_band_is_uncertain(model_files: Files) -> None:

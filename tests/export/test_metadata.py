@@ -44,7 +44,7 @@ def text(parent: flatbuffers.table.Table, slot: int) -> str:
 def floats(parent: flatbuffers.table.Table, slot: int) -> list[float]:
     start = parent.Indirect(field(parent, slot))
     count = parent.Get(flatbuffers.number_types.Uint32Flags, start)
-    return np.frombuffer(bytes(parent.Bytes), np.float32, count, start + 4).tolist()
+    return [float(x) for x in np.frombuffer(bytes(parent.Bytes), np.float32, count, start + 4)]
 
 
 def standard_metadata(content: bytes) -> bytes:

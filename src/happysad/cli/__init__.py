@@ -43,11 +43,8 @@ def happysad(
 
 def main() -> None:
     """Run the command line; an error of the user's is one line and exit status 2."""
-    import importlib.util
-
     for verb in VERBS:
-        if importlib.util.find_spec(f"happysad.cli.{verb}"):
-            import_module(f"happysad.cli.{verb}").register(app)
+        import_module(f"happysad.cli.{verb}").register(app)
     try:
         app()
     except HappysadError as error:

@@ -9,8 +9,8 @@ from scipy.optimize import minimize_scalar
 THRESHOLD: Final = 0.5
 """P(happy) from which a crop counts as happy: with calibrated probabilities, the likelier class."""
 
-WIDEST_BAND: Final = 0.15
-MOST_UNDECIDED: Final = 0.05
+_WIDEST: Final = 15  # hundredths to either side
+_MOST_UNDECIDED: Final = 0.05
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
@@ -51,8 +51,10 @@ def choose_band(probabilities: npt.NDArray[np.floating]) -> tuple[float, float]:
     Returns:
         ``(low, high)``, both included in the band.
     """
-    distance = np.abs(np.asarray(probabilities, np.float64) - THRESHOLD)
-    width = WIDEST_BAND
-    while width > 0 and np.mean(distance <= width) > MOST_UNDECIDED:
-        width = round(width - 0.01, 2)
-    return round(THRESHOLD - width, 2), round(THRESHOLD + width, 2)
+    p = np.asarray(probabilities, np.float64)
+    for hundredths in range(_WIDEST, 0, -1):
+        low = round(THRESHOLD - hundredths / 100, 2)
+        high = round(THRESHOLD + hundredths / 100, 2)
+        if np.mean((p >= low) & (p <= high)) <= _MOST_UNDECIDED:
+            return low, high
+    return THRESHOLD, THRESHOLD

@@ -11,7 +11,7 @@ import tomli_w
 
 from happysad.errors import RecipeError
 
-PACKAGED: Final = ("seed", "fine-tune")
+PACKAGED: Final = ("seed", "fine-tune", "scratch")
 LAYERS: Final = ("head", "all", *(f"block_{i}" for i in range(1, 17)))
 SCHEDULES: Final = ("constant", "cosine")
 
@@ -114,7 +114,7 @@ class Recipe:
     def quick(self) -> "Recipe":
         """The same recipe in about a minute: few epochs, small crops, to see that all is wired."""
         stages = tuple(
-            replace(stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 8), warmup=0.5)
+            replace(stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 12), warmup=0.5)
             for stage in self.stages
         )
         return replace(

@@ -1,0 +1,58 @@
+"""The shape of the house: what may import what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import happysad
+
+ROOT = Path(happysad.__file__).parent
+# Each may import those of its own line and of the lines below.
+ORDER = [
+    {"cli"},
+    {"training", "evaluation", "export"},
+    {"dataset"},
+    {"classifier"},
+    {"image", "prediction", "files", "progress"},
+    {"errors"},
+]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2", "pyarrow", "ray", "jinja2"}
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_point_downwards_only() -> None:
+    wrong = []
+    for file in ROOT.rglob("*.py"):
+        package = file.relative_to(ROOT).with_suffix("").parts[0]
+        if package == "__init__":
+            continue
+        for module in imports(file):
+            parts = module.split(".")
+            if parts[0] == "happysad" and len(parts) > 1 and RANK[parts[1]] < RANK[package]:
+                wrong.append(f"{file.relative_to(ROOT)} imports {module}")
+    assert not wrong
+
+
+def test_nothing_heavy_is_imported_by_the_package_or_by_any_help() -> None:
+    for arguments in (["predict", "--help"], ["train", "--help"], ["--version"]):
+        code = (
+            f"import sys; sys.argv = ['happysad', *{arguments}]\n"
+            "import happysad.classifier, happysad.image\n"
+            "from happysad.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            f"print('HEAVY', sorted({HEAVY} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "HEAVY []" in done.stdout, done.stdout + done.stderr

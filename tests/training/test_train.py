@@ -1,0 +1,186 @@
+"""Training as a user does it, on drawn faces: small crops, random weights, a few epochs."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from happysad.errors import DatasetError, ModelError, RecipeError
+from happysad.training.features import features
+from happysad.training.fit import learning_rate
+from happysad.training.network import build_network, load_network
+from happysad.training.recipe import Stage, read_recipe
+from happysad.training.train import train
+
+RECIPE = """
+name = "tiny"
+input_size = 32
+weights = "none"
+dense = [8]
+batch_size = 16
+class_weights = true
+label_smoothing = 0.1
+
+[augmentation]
+rotation = 10
+flip = 0.5
+blur = 0.2
+
+[[stages]]
+layers = "head"
+epochs = 2
+learning_rate = 0.001
+
+[[stages]]
+layers = "block_14"
+epochs = 3
+learning_rate = 0.001
+schedule = "cosine"
+warmup = 1
+weight_decay = 0.01
+averaging = 0.9
+"""
+
+
+def happysad(*args: str | Path) -> list[str]:
+    return [sys.executable, "-c", "from happysad.cli import main; main()", *map(str, args)]
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path, faces: Path) -> Path:
+    """A training that nothing interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(faces, read_recipe(str(recipe_file)), out)
+    return out
+
+
+def test_a_run_directory_tells_all_about_the_training(run: Path, faces: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    told = "recipe.toml split.csv skipped.csv environment.json history.csv curves.png augmented.png"
+    assert {*told.split(), "model.keras"} <= names
+    assert not {"checkpoint.npz", "crops.npy"} & names, "what training alone needs is gone"
+    with (run / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["stage"] for row in history] == ["1", "1", "2", "2", "2"]
+    assert all(0 < float(row["val_loss"]) < 5 for row in history)
+    assert tomllib.loads((run / "recipe.toml").read_text())["name"] == "tiny"
+    facts = json.loads((run / "environment.json").read_text())
+    assert Path(facts["dataset"]) == faces.resolve()
+    assert facts["training"] + facts["validation"] == 60 and facts["fingerprint"]
+
+
+def test_killed_and_resumed_comes_to_the_same_network(
+    run: Path, recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    command = happysad("train", faces, "--recipe", recipe_file, "--out", out, "--json")
+    # Killed twice: inside the first stage and inside the second.
+    for epochs in (1, 3):
+        process = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        for line in process.stdout:
+            if json.loads(line)["epoch"] == epochs:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (out / "model.keras").exists()
+    assert subprocess.run(command, capture_output=True).returncode == 2, "only with --resume"
+    last = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    assert [json.loads(line).get("epoch") for line in last.stdout.splitlines()] == [4, 5, None]
+    whole, resumed = (load_network(path / "model.keras").get_weights() for path in (run, out))
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not list(out.glob(".*")), "no half-written file is left"
+
+
+def test_resuming_a_finished_run_changes_nothing(run: Path, recipe_file: Path, faces: Path) -> None:
+    before = (run / "model.keras").stat().st_mtime_ns
+    again = train(faces, read_recipe(str(recipe_file)), run, resume=True)
+    assert again.training + again.validation == 60
+    assert (run / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_run_is_never_overwritten(run: Path, recipe_file: Path, faces: Path) -> None:
+    with pytest.raises(RecipeError, match="exists"):
+        train(faces, read_recipe(str(recipe_file)), run)
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(faces, read_recipe("seed"), run, resume=True)
+
+
+def test_resuming_on_changed_data_is_refused(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "recipe.toml").write_text(RECIPE)
+    (out / "environment.json").write_text('{"fingerprint": "of other images"}')
+    with pytest.raises(DatasetError, match="changed"):
+        train(faces, read_recipe(str(recipe_file)), out, resume=True)
+
+
+def test_the_network_takes_pictures_as_they_are_decoded() -> None:
+    network = build_network(32, dense=(16, 8))
+    assert network.input.dtype == "uint8"
+    p = network.predict_on_batch(np.zeros((2, 32, 32, 3), np.uint8))
+    assert p.shape == (2, 1) and (p >= 0).all() and (p <= 1).all()
+
+
+def test_frozen_features_are_those_of_the_network() -> None:
+    network = build_network(32)
+    crops = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8)
+    pooled = keras.Model(network.input, network.get_layer("pool").output)
+    np.testing.assert_allclose(features(network)(crops), pooled(crops), atol=1e-4)
+
+
+def test_weights_that_cannot_be_had_are_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such weights file"):
+        build_network(32, weights=str(tmp_path / "w.h5"))
+    foreign = tmp_path / "w.weights.h5"
+    foreign.write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="not weights of MobileNetV2"):
+        build_network(32, weights=str(foreign))
+
+
+def test_a_failed_download_says_what_it_needed_and_how_to_go_on(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    offline = os.environ | {"KERAS_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    command = happysad(
+        "train", faces, "--recipe", recipe_file, "--out", tmp_path / "run", "--weights", "imagenet"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, env=offline)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    for words in ("MobileNetV2", "connect to the network", "--weights FILE", "--weights none"):
+        assert words in done.stderr
+
+
+def test_a_damaged_model_is_refused(run: Path, tmp_path: Path) -> None:
+    whole = (run / "model.keras").read_bytes()
+    damaged = tmp_path / "model.keras"
+    damaged.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="not a whole Keras model"):
+        load_network(damaged)
+
+
+def test_the_learning_rate_climbs_and_falls() -> None:
+    stage = Stage(epochs=10, learning_rate=0.1, schedule="cosine", warmup=2)
+    rates = [learning_rate(stage, t / 4) for t in range(41)]
+    assert max(rates) == pytest.approx(0.1) == rates[8]
+    assert rates[:9] == sorted(rates[:9]) and rates[8:] == sorted(rates[8:], reverse=True)
+    assert rates[-1] == pytest.approx(0.001)
