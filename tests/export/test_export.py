@@ -15,7 +15,7 @@ from happysad.cli.export import register
 from happysad.dataset.load import load
 from happysad.dataset.split import split, write_manifest
 from happysad.dataset.synthetic import make_dataset
-from happysad.export.export import MAX_LOSS, export_run, measure, write_checked
+from happysad.export.export import MAX_LOSS, Reference, export_run, measure, write_checked
 from happysad.image import fit_square, read_image
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
@@ -93,12 +93,18 @@ def test_an_export_that_loses_accuracy_is_refused_unless_forced(
     assert (good.change, good.accuracy, good.agreement) == (0, 1, 1)
 
     out.unlink()
-    # As if the network had called one crop in eighty the other way: 1.25 points.
-    flipped = reference.probabilities.copy()
-    flipped[0] = 1 - flipped[0]
-    better = replace(reference, probabilities=flipped, labels=(flipped >= 0.5).astype(np.uint8))
+
+    # As if the network had called some of the eighty crops the other way, and rightly.
+    def flipped(number: int) -> Reference:
+        p = reference.probabilities.copy()
+        p[:number] = 1 - p[:number]
+        return replace(reference, probabilities=p, labels=(p >= 0.5).astype(np.uint8))
+
+    assert write_checked(content, flipped(2), "float32", out).kept, "two images may be chance"
+    out.unlink()
+    better = flipped(3)
     bad = write_checked(content, better, "float32", out)
-    assert -bad.change == pytest.approx(1.25)
+    assert -bad.change == pytest.approx(3.75)
     assert -bad.change > MAX_LOSS
     assert not bad.kept
     assert not out.exists()
@@ -111,6 +117,7 @@ def test_a_refusal_is_told_and_is_the_exit_status(
     run: Path, cli: typer.Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("happysad.export.export.MAX_LOSS", -200.0)
+    monkeypatch.setattr("happysad.export.export.CHANCE", -200)
 
     result = CliRunner().invoke(cli, [str(run), "--precision", "float16"])
 

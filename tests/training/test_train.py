@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -123,15 +125,38 @@ def test_a_run_is_never_overwritten(run: Path, recipe_file: Path, faces: Path) -
         train(faces, read_recipe("seed"), run, resume=True)
 
 
-def test_resuming_on_changed_data_is_refused(
+def test_a_folder_of_something_else_is_left_alone(
     recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    out.mkdir()
-    (out / "recipe.toml").write_text(RECIPE)
-    (out / "environment.json").write_text('{"fingerprint": "of other images"}')
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecipeError, match="no run"):
+        train(faces, read_recipe(str(recipe_file)), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_resuming_on_changed_data_is_refused(
+    run: Path, recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    out, copy = tmp_path / "run", tmp_path / "faces"
+    shutil.copytree(faces, copy)
+    shutil.copytree(run, out)
+    # A run that was interrupted after an epoch, whose dataset lost an image since.
+    (out / "model.keras").rename(out / "checkpoint.npz")
+    next((copy / "happy").iterdir()).unlink()
     with pytest.raises(DatasetError, match="changed"):
-        train(faces, read_recipe(str(recipe_file)), out, resume=True)
+        train(copy, read_recipe(str(recipe_file)), out, resume=True)
+
+
+def test_an_error_at_the_start_does_not_block_the_next_try(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe, out = read_recipe(str(recipe_file)), tmp_path / "run"
+    with pytest.raises(DatasetError):
+        train(tmp_path / "no-faces", recipe, out)
+    with pytest.raises(ModelError):
+        train(faces, replace(recipe, weights="missing.h5"), out)
+    short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
+    assert train(faces, short, out).best.epoch == 1
 
 
 def test_the_network_takes_pictures_as_they_are_decoded() -> None:

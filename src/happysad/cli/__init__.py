@@ -1,8 +1,9 @@
 """The command line: one thin module per verb."""
 
 import sys
+import warnings
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -43,10 +44,23 @@ def happysad(
 
 def main() -> None:
     """Run the command line; an error of the user's is one line and exit status 2."""
+    # Pillow's remarks on odd files; whether a file can be used is said by happysad.
+    warnings.filterwarnings("ignore", module="PIL")
     for verb in VERBS:
         import_module(f"happysad.cli.{verb}").register(app)
     try:
         app()
     except HappysadError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("happysad"):
+            raise
+        _fail(
+            f"this needs the package {error.name}, which the light install leaves out: "
+            "pip install 'happysad[train]'"
+        )
+
+
+def _fail(message: str) -> NoReturn:
+    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
+    sys.exit(2)

@@ -31,6 +31,9 @@ from happysad.training.run import Run
 MAX_LOSS: Final = 0.5
 """Points of accuracy that an export may lose."""
 
+CHANCE: Final = 2
+"""Images that it may lose in any case: among few images, fewer say nothing of the model."""
+
 _REPRESENTATIVE: Final = 200
 _BATCH: Final = 64
 
@@ -61,7 +64,8 @@ class Exported:
     Attributes:
         precision: Which.
         path: Where the file is, or would be.
-        kept: False if it was refused, because it lost more than `MAX_LOSS` points of accuracy.
+        kept: False if it was refused, because it lost more than `MAX_LOSS` points of accuracy
+            (and more than `CHANCE` images).
         bytes: Size of the file.
         accuracy: Share of the crops it gets right, 0–1.
         change: Accuracy gained against Keras, in points (hundredths).
@@ -194,7 +198,8 @@ def write_checked(
     accuracy = float(np.mean(ours == reference.labels))
     change = 100 * (accuracy - float(np.mean(keras_ == reference.labels)))
     difference = np.abs(probabilities - reference.probabilities)
-    kept = force or change >= -MAX_LOSS
+    allowed = max(MAX_LOSS, 100 * CHANCE / len(reference.labels))
+    kept = force or change >= -allowed - 1e-9
     if kept:
         with atomic(out) as temporary:
             temporary.write_bytes(content)

@@ -114,7 +114,9 @@ class Recipe:
     def quick(self) -> "Recipe":
         """The same recipe in about a minute: few epochs, small crops, to see that all is wired."""
         stages = tuple(
-            replace(stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 12), warmup=0.5)
+            replace(
+                stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 16), warmup=0.5
+            )
             for stage in self.stages
         )
         return replace(

@@ -50,21 +50,22 @@ class Run:
         Raises:
             RecipeError: The directory holds something else, or a run by another recipe.
         """
-        if self.recipe_file.is_file() and resume:
+        if self.model.is_file() or self.checkpoint.is_file():
+            if not resume:
+                raise RecipeError(
+                    f"{self.path} exists: give another --out, or --resume to go on with the run"
+                )
             if self.recipe() != recipe:
                 raise RecipeError(
                     f"{self.path} was begun with another recipe ({self.recipe_file}); "
                     "resume with the same options, or give another --out"
                 )
             return
-        left = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
-        if resume:
-            # All that a run killed in its first instant can have left.
-            left = [n for n in left if n != self.environment_file.name and ".partial" not in n]
-        if left or self.path.is_file():
-            raise RecipeError(
-                f"{self.path} exists: give another --out, or --resume to go on with the run there"
-            )
+        # A run that has not finished an epoch holds nothing to lose, and begins anew.
+        own = {path.name for path in vars(self).values()}
+        found = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if self.path.is_file() or any(n not in own and ".partial" not in n for n in found):
+            raise RecipeError(f"{self.path} exists and is no run: give another --out")
         atomic_text(self.environment_file, json.dumps(_environment(dataset), indent=2))
         atomic_text(self.recipe_file, recipe_toml(recipe))
 

@@ -1,0 +1,42 @@
+"""What every verb has in common."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import happysad
+from happysad.cli import VERBS
+
+
+def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from happysad.cli import main; main()", *args]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | env)
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip() == f"happysad {happysad.__version__}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    done = run(verb, "--help")
+    assert done.returncode == 0 and "Usage" in done.stdout
+
+
+def test_a_users_error_is_one_line_and_status_2(tmp_path: Path) -> None:
+    done = run("train", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    # Stands in for an install without the extra: the module cannot be found.
+    (tmp_path / "tomli_w.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'tomli_w'\", name='tomli_w')"
+    )
+    done = run("train", "faces", "--out", str(tmp_path / "run"), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "tomli_w" in done.stderr and "pip install 'happysad[train]'" in done.stderr
