@@ -86,6 +86,13 @@ def ours(folder: Path, recipe: Recipe, out: Path) -> tuple[float, float]:
     return alone, speeds[-1]
 
 
+def fine_tune(folder: Path, out: Path) -> tuple[float, float]:
+    """Images per second of the `fine-tune` recipe's pipeline and of its second stage."""
+    recipe = read_recipe("fine-tune")
+    stage = replace(recipe.stages[1], epochs=2)
+    return ours(folder, replace(recipe, weights="none", stages=(stage,)), out)
+
+
 def main() -> None:
     """Measure both, one after the other, twice, and print the better figures and their ratio."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -107,10 +114,12 @@ def main() -> None:
         for attempt in range(2):
             theirs.append(usual(folder, recipe))
             mine.append(ours(folder, recipe, Path(name) / f"run{attempt}"))
+        own = fine_tune(folder, Path(name) / "fine-tune")
     print(f"{'images/s at 224 pixels':<28}{'usual':>10}{'happysad':>10}{'ratio':>8}")
     for row, what in enumerate(("input pipeline alone", "training (seed recipe)")):
         a, b = max(t[row] for t in theirs), max(m[row] for m in mine)
         print(f"{what:<28}{a:>10.1f}{b:>10.1f}{b / a:>8.1f}")
+    print(f"fine-tune at 96 pixels: pipeline alone {own[0]:.0f} images/s, training {own[1]:.0f}")
 
 
 if __name__ == "__main__":
