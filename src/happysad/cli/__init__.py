@@ -1,5 +1,7 @@
 """The command line: one thin module per verb."""
 
+import logging
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -44,8 +46,10 @@ def happysad(
 
 def main() -> None:
     """Run the command line; an error of the user's is one line and exit status 2."""
-    # Pillow's remarks on odd files; whether a file can be used is said by happysad.
+    # Pillow's remarks on odd files and TensorFlow's on itself would bury what matters.
     warnings.filterwarnings("ignore", module="PIL")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     for verb in VERBS:
         import_module(f"happysad.cli.{verb}").register(app)
     try:

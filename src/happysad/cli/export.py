@@ -51,7 +51,6 @@ def export(
     """
     # Only TensorFlow converts, and it opens what any backend trained.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from happysad.classifier import PRECISIONS
     from happysad.export.export import MAX_LOSS, export_run
     from happysad.export.export import as_json as entry_as_json

@@ -1,7 +1,6 @@
 """`happysad train`: from a folder of faces to a run directory."""
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +51,6 @@ def train(
 
     Example: happysad train faces/ --recipe fine-tune --out runs/first
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from happysad.training.checkpoint import Epoch
     from happysad.training.recipe import read_recipe
     from happysad.training.train import train as run_training

@@ -1,9 +1,6 @@
 """The network: MobileNetV2 without its top, dense layers, one sigmoid."""
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
