@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def test_draw_then_import_by_table(
     output = capsys.readouterr().out
     assert "neither happy nor sad: fear 1" in output
     assert len(list((tmp_path / "one" / "training" / "sad").iterdir())) == 3
+    assert run(monkeypatch, "import", table, "--out", tmp_path / "two", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {
+        "splits": {"training": {"happy": 3, "sad": 3}},
+        "left_out": {"fear": 1},
+        "bad": [],
+    }
 
 
 def test_bad_rows_are_listed_and_give_status_1(

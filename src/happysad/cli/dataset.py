@@ -1,5 +1,6 @@
 """happysad dataset: make datasets."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,9 @@ def import_(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts as JSON instead of a table.")
+    ] = False,
 ) -> None:
     """Turn a known form into a dataset: folders happy and sad in OUT/training.
 
@@ -50,12 +54,18 @@ def import_(
     done = import_dataset(
         source, out, labels=parse_labels(labels) if labels is not None else None, strict=strict
     )
-    table = Table("folder", "happy", "sad")
-    for split in sorted({split for split, _ in done.counts}):
-        happy, sad = done.counts[split, "happy"], done.counts[split, "sad"]
-        table.add_row(str(out / split), f"{happy:,}", f"{sad:,}")
-    Console().print(table)
-    if done.left_out:
+    splits = {
+        split: {label: done.counts[split, label] for label in ("happy", "sad")}
+        for split in sorted({split for split, _ in done.counts})
+    }
+    if as_json:
+        typer.echo(json.dumps({"splits": splits, "left_out": done.left_out, "bad": done.bad}))
+    else:
+        table = Table("folder", "happy", "sad")
+        for split, counts in splits.items():
+            table.add_row(str(out / split), f"{counts['happy']:,}", f"{counts['sad']:,}")
+        Console().print(table)
+    if done.left_out and not as_json:
         others = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
         typer.echo(f"left out, neither happy nor sad: {others}")
     for problem in done.bad:
