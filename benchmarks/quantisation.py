@@ -24,6 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 from happysad.dataset.load import load
 from happysad.dataset.split import read_manifest
 from happysad.export.convert import float32_graph, quantise
+from happysad.export.freeze import frozen_converter
 from happysad.training.network import load_network
 from happysad.training.run import Run
 
@@ -31,12 +32,8 @@ from happysad.training.run import Run
 def by_tensorflow(network: keras.Model, crops: npt.NDArray[np.uint8]) -> bytes:
     """Full int8 by `TFLiteConverter`, probabilities in int8 too."""
     size = network.input_shape[1]
-    function = tf.function(lambda image: network(image, training=False)).get_concrete_function(
-        tf.TensorSpec((1, size, size, 3), tf.float32)
-    )
-    owner = tf.Module()
-    owner.variables_of_network = [variable.value for variable in network.variables]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
+    signature = tf.TensorSpec((1, size, size, 3), tf.float32)
+    converter = frozen_converter(lambda image: network(image, training=False), signature, network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -156,7 +156,13 @@ def test_an_error_at_the_start_does_not_block_the_next_try(
     with pytest.raises(ModelError):
         train(faces, replace(recipe, weights="missing.h5"), out)
     short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
-    assert train(faces, short, out).best.epoch == 1
+    # Nor does an unreadable image, not even one whose name is not UTF-8.
+    copy = tmp_path / "faces"
+    shutil.copytree(faces, copy)
+    Path(os.fsdecode(bytes(copy / "happy") + b"/\xff.png")).write_bytes(b"no picture")
+    trained = train(copy, short, out)
+    assert (trained.best.epoch, trained.skipped) == (1, 1)
+    assert b"\xff.png: cannot be read" in (out / "skipped.csv").read_bytes()
 
 
 def test_the_network_takes_pictures_as_they_are_decoded() -> None:

@@ -25,6 +25,7 @@ from litert_quantizer.utils.qsv_utils import min_max_update
 
 from happysad.classifier import Precision
 from happysad.errors import ModelError
+from happysad.export.freeze import frozen_converter
 
 SIGNATURE: Final = "serving_default"
 INPUT: Final = "image"
@@ -65,13 +66,8 @@ def float32_graph(network: keras.Model, temperature: float) -> bytes:
         happy = tf.sigmoid(logits(image, training=False) * (1 / temperature))
         return {OUTPUT: tf.concat([1 - happy, happy], axis=-1)}
 
-    function = tf.function(serve).get_concrete_function(
-        tf.TensorSpec((1, size, size, 3), tf.uint8, name=INPUT)
-    )
-    # The converter freezes only the variables that it can reach from here.
-    owner = tf.Module()
-    owner.variables_of_network = [variable.value for variable in logits.variables]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
+    signature = tf.TensorSpec((1, size, size, 3), tf.uint8, name=INPUT)
+    converter = frozen_converter(serve, signature, logits)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return bytes(converter.convert())
 

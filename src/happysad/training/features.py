@@ -46,12 +46,10 @@ def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
+    from happysad.export.freeze import frozen_converter
+
     signature = tf.TensorSpec((BATCH, *pooled.input_shape[1:]), tf.uint8)
-    function = tf.function(lambda x: pooled(x, training=False)).get_concrete_function(signature)
-    # The converter freezes only the variables that it can reach from here.
-    owner = tf.Module()
-    owner.variables_of_network = [variable.value for variable in pooled.variables]
-    content = tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert()
+    content = frozen_converter(lambda x: pooled(x, training=False), signature, pooled).convert()
     threads = threading.local()
 
     def run(crops: npt.NDArray[np.uint8]) -> FloatArray:

@@ -82,6 +82,8 @@ def train(
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
     if run.finished:
+        # It may have been killed between its last file and its tidying up.
+        run.tidy()
         return _result(run)
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(
@@ -143,7 +145,11 @@ def _some(data: Data, images: int, seed: int) -> Data:
 
 
 def _write_skipped(run: Run, dataset: Dataset) -> None:
-    with atomic(run.skipped) as path, path.open("w", newline="", encoding="utf-8") as file:
+    # Surrogates carry the bytes of file names that are not UTF-8.
+    with (
+        atomic(run.skipped) as path,
+        path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["path", "reason"])
         writer.writerows((entry.path, entry.reason) for entry in dataset.skipped)
