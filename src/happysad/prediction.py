@@ -1,13 +1,34 @@
-"""What happysad answers: labels and predictions."""
+"""What happysad answers: labels, faces and predictions."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 Label = Literal["happy", "sad", "uncertain"]
 """``"uncertain"`` stands for a probability inside the band around the threshold."""
 
 LABELS: Final = ("sad", "happy")
 """The two classes in the model's order: the index is the class number, happy = 1 = positive."""
+
+Point: TypeAlias = tuple[float, float]
+"""``(x, y)`` in pixels of the upright picture, from its top left corner."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a picture.
+
+    Attributes:
+        box: ``(left, top, width, height)`` in pixels of the upright picture. It may reach outside
+            where the picture's border cuts the face.
+        landmarks: Right eye, left eye, tip of the nose, right and left corner of the mouth, as the
+            person has them: the right eye is on the picture's left. Empty where the whole picture
+            was taken as the face.
+        confidence: How sure the finder is that this is a face, 0–1.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: tuple[Point, ...]
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -17,7 +38,9 @@ class Prediction:
     Attributes:
         label: ``"happy"``, ``"sad"`` or ``"uncertain"``.
         probability: P(happy), calibrated, 0–1.
+        face: Where it is in the picture.
     """
 
     label: Label
     probability: float
+    face: Face

@@ -291,3 +291,19 @@ def test_labels_that_say_nothing_are_refused(text: str) -> None:
 
 def test_a_class_may_stand_for_several_labels() -> None:
     assert parse_labels("sad=0,Happy=1,joy=2") == {"0": 0, "1": 1, "2": 1}
+
+
+def test_other_emotions_are_kept_if_asked_for(tmp_path: Path) -> None:
+    source = write_parquet(
+        tmp_path / "faces.parquet",
+        [picture(value) for value in range(4)],
+        ["happy", "sad", "fear", "../../evil"],
+    )
+    done = import_dataset(source, tmp_path / "out", others=True)
+    folder = tmp_path / "out" / "training"
+    assert sorted(p.parent.relative_to(folder).as_posix() for p in folder.rglob("*.png")) == [
+        *("happy", "other/fear", "sad")
+    ]
+    assert len(done.bad) == 1, "a label that leads elsewhere is no folder's name"
+    assert len(scan(folder)) == 2, "and they are only looked at where they are asked for"
+    assert sorted(s.label for s in scan(folder, others=True)) == [0, 1, 2]

@@ -14,8 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from happysad.errors import DatasetError, ModelError, RecipeError
+from happysad.training.checkpoint import Epoch
 from happysad.training.features import features
 from happysad.training.fit import learning_rate
 from happysad.training.network import build_network, load_network
@@ -215,3 +217,89 @@ def test_the_learning_rate_climbs_and_falls() -> None:
     assert max(rates) == pytest.approx(0.1) == rates[8]
     assert rates[:9] == sorted(rates[:9]) and rates[8:] == sorted(rates[8:], reverse=True)
     assert rates[-1] == pytest.approx(0.001)
+
+
+@pytest.fixture(scope="module")
+def faces_and_others(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """The drawn faces, with ones of two further kinds that nobody calls happy or sad."""
+    folder = tmp_path_factory.mktemp("with-others")
+    for label in ("happy", "sad"):
+        shutil.copytree(faces / label, folder / label)
+    rng = np.random.default_rng(3)
+    for emotion, colour in (("angry", (200, 30, 30)), ("neutral", (120, 120, 120))):
+        (folder / "other" / emotion).mkdir(parents=True)
+        for number in range(12):
+            noise = rng.integers(-60, 60, (40, 40, 3))
+            pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "other" / emotion / f"{number}.png")
+    return folder
+
+
+EMOTIONS_FIRST = """
+name = "emotions-first"
+input_size = 32
+weights = "none"
+dense = [8]
+batch_size = 16
+class_weights = true
+label_smoothing = 0.1
+
+[[stages]]
+task = "emotions"
+layers = "all"
+epochs = 2
+
+[[stages]]
+layers = "block_14"
+neither = 0.5
+epochs = 1
+"""
+
+
+def test_other_emotions_take_part_where_the_recipe_says_so(
+    tmp_path: Path, faces_and_others: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
+    recipe = read_recipe(str(tmp_path / "recipe.toml"))
+    whole = tmp_path / "whole"
+    train(faces_and_others, recipe, whole)
+    with (whole / "split.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["label"] for row in rows} == {"happy", "sad", "other/angry", "other/neutral"}
+    assert {row["label"] for row in rows if row["split"] == "validation"} == {
+        *("happy", "sad", "other/angry", "other/neutral")
+    }, "every emotion has its share held back"
+    assert load_network(whole / "model.keras").output_shape == (None, 1), "happy or sad, as ever"
+
+    def stop(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    broken = tmp_path / "broken"
+    for _ in recipe.stages:
+        with pytest.raises(KeyboardInterrupt):
+            train(faces_and_others, recipe, broken, resume=True, on_epoch=stop)
+    train(faces_and_others, recipe, broken, resume=True)
+    expected, resumed = (load_network(run / "model.keras").get_weights() for run in (whole, broken))
+    for one, other in zip(expected, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_faces_that_are_neither_are_pulled_to_the_middle(
+    tmp_path: Path, faces_and_others: Path
+) -> None:
+    """Told apart by colour alone, the others' probability has to come near one half."""
+    text = EMOTIONS_FIRST.replace("epochs = 2", "epochs = 1").replace("block_14", "all")
+    text = text.replace("neither = 0.5\nepochs = 1", "neither = 2.0\nepochs = 12")
+    (tmp_path / "recipe.toml").write_text(text + "learning_rate = 0.003\naveraging = 0.8\n")
+    run = train(faces_and_others, read_recipe(str(tmp_path / "recipe.toml")), tmp_path / "run").run
+    network = load_network(run / "model.keras")
+    rng = np.random.default_rng(9)
+    noise = np.array((120, 120, 120)) + rng.integers(-60, 60, (20, 32, 32, 3))
+    p = np.asarray(network(noise.clip(0, 255).astype(np.uint8)))[:, 0]
+    assert 0.3 < np.median(p) < 0.7
+
+
+def test_a_recipe_for_other_emotions_needs_some(tmp_path: Path, faces: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
+    with pytest.raises(DatasetError, match="other emotions"):
+        train(faces, read_recipe(str(tmp_path / "recipe.toml")), tmp_path / "run")

@@ -31,6 +31,12 @@ def import_(
             help="Which of the source's labels mean sad and happy, if their names do not say so.",
         ),
     ] = None,
+    others: Annotated[
+        bool,
+        typer.Option(
+            "--others", help="Keep other emotions too, in other/EMOTION: for pre-training."
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")
     ] = False,
@@ -40,7 +46,7 @@ def import_(
 ) -> None:
     """Turn a known form into a dataset: folders happy and sad in OUT/training.
 
-    Images of other emotions are counted and left out. A split that the source
+    Images of other emotions are counted and left out, unless --others is given. A split that the source
     states (train, validation, test) gets a folder of its own; what has none
     goes to training.
 
@@ -52,18 +58,23 @@ def import_(
     from happysad.dataset.importers import import_dataset, parse_labels
 
     done = import_dataset(
-        source, out, labels=parse_labels(labels) if labels is not None else None, strict=strict
+        source,
+        out,
+        labels=parse_labels(labels) if labels is not None else None,
+        others=others,
+        strict=strict,
     )
+    found = ["happy", "sad", *sorted({label for _, label in done.counts} - {"happy", "sad"})]
     splits = {
-        split: {label: done.counts[split, label] for label in ("happy", "sad")}
+        split: {label: done.counts[split, label] for label in found}
         for split in sorted({split for split, _ in done.counts})
     }
     if as_json:
         typer.echo(json.dumps({"splits": splits, "left_out": done.left_out, "bad": done.bad}))
     else:
-        table = Table("folder", "happy", "sad")
+        table = Table("folder", *found)
         for split, counts in splits.items():
-            table.add_row(str(out / split), f"{counts['happy']:,}", f"{counts['sad']:,}")
+            table.add_row(str(out / split), *(f"{count:,}" for count in counts.values()))
         Console().print(table)
     if done.left_out and not as_json:
         others = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())

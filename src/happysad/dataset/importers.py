@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import Image
 
-from happysad.dataset.scan import GROUPS_FILE, class_number
+from happysad.dataset.scan import GROUPS_FILE, OTHER, class_number
 from happysad.dataset.sources import Row, open_source
 from happysad.errors import DatasetError, ImageError
 from happysad.image import read_image
@@ -35,7 +35,7 @@ class Imported:
     """What an import did.
 
     Attributes:
-        counts: ``(split, label)`` → images written.
+        counts: ``(split, label)`` → images written; for other emotions ``other/<label>``.
         left_out: Label that is neither happy nor sad → rows.
         bad: One line for each row that could not be used: where and why.
     """
@@ -69,18 +69,25 @@ def parse_labels(text: str) -> dict[str, int]:
 
 
 def import_dataset(
-    source: Path, out: Path, *, labels: dict[str, int] | None = None, strict: bool = False
+    source: Path,
+    out: Path,
+    *,
+    labels: dict[str, int] | None = None,
+    others: bool = False,
+    strict: bool = False,
 ) -> Imported:
     """Write the happy and sad images of a source to ``out/<split>/{happy,sad}/``.
 
     The images' bytes stay as they are (the grey levels of fer2013.csv become PNG files). Rows with
-    other labels are counted and left out. ``out`` is complete or not there.
+    other labels are counted and left out, or written to ``out/<split>/other/<label>/``. ``out`` is
+    complete or not there.
 
     Args:
         source: See `open_source`.
         out: The folder to make; it must not exist.
         labels: The source's label → class number, see `parse_labels`; without it the labels are
             understood by name.
+        others: Write the images with other labels too.
         strict: Stop at the first row that cannot be used.
 
     Raises:
@@ -96,7 +103,7 @@ def import_dataset(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for row in track(rows, "Importing", total):
-            _import_row(row, partial, labels, done)
+            _import_row(row, partial, labels, others, done)
             if strict and done.bad:
                 raise DatasetError(f"{source}: {done.bad[0]}")
         if not done.counts:
@@ -109,18 +116,22 @@ def import_dataset(
     return done
 
 
-def _import_row(row: Row, folder: Path, labels: dict[str, int] | None, done: Imported) -> None:
+def _import_row(
+    row: Row, folder: Path, labels: dict[str, int] | None, others: bool, done: Imported
+) -> None:
     if not row.labels:
         done.bad.append(f"{row.where}: has no label")
         return
     number = _class_of(row, labels)
-    if number is None:
+    if number is None and not others:
         done.left_out[row.labels[0]] += 1
         return
-    # The split becomes a folder's name: nothing may lead out of the output.
-    if not re.fullmatch(r"\w[\w-]{0,39}", row.split):
-        done.bad.append(f"{row.where}: {row.split!r} cannot be the name of a split")
-        return
+    label = LABELS[number] if number is not None else f"{OTHER}/{row.labels[0]}"
+    # Split and label become folders' names: nothing may lead out of the output.
+    for what, name in (("split", row.split), ("label", label.removeprefix(f"{OTHER}/"))):
+        if not re.fullmatch(r"\w[\w-]{0,39}", name):
+            done.bad.append(f"{row.where}: {name!r} cannot be the name of a {what}")
+            return
     try:
         content = row.read()
         read_image(content)
@@ -130,11 +141,11 @@ def _import_row(row: Row, folder: Path, labels: dict[str, int] | None, done: Imp
     except (OSError, ValueError) as error:
         done.bad.append(f"{row.where}: {row.name!r} cannot be read ({error})")
         return
-    target = _target(folder / row.split / LABELS[number], row, content)
+    target = _target(folder / row.split / label, row, content)
     target.write_bytes(content)
     if row.group is not None:
         _note_group(folder / row.split, target, row.group)
-    done.counts[row.split, LABELS[number]] += 1
+    done.counts[row.split, label] += 1
 
 
 def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:

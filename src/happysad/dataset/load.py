@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from happysad.dataset.scan import Sample, scan
+from happysad.dataset.scan import Sample, classes, scan
 from happysad.errors import DatasetError, ImageError
 from happysad.image import fit_square, read_image
 from happysad.prediction import LABELS
@@ -51,6 +51,7 @@ class Dataset:
         crops: ``uint8 [N, S, S, 3]``, RGB, 0–255.
         thumbnails: ``uint8 [N, 32, 32]``, grey, 0–255, for finding near duplicates.
         skipped: The images that were left out, with the reason.
+        classes: Name of each class number: sad, happy, and then other emotions.
     """
 
     folder: Path
@@ -59,10 +60,11 @@ class Dataset:
     crops: npt.NDArray[np.uint8]
     thumbnails: npt.NDArray[np.uint8]
     skipped: list[Skipped]
+    classes: tuple[str, ...] = LABELS
 
     @cached_property
     def labels(self) -> npt.NDArray[np.uint8]:
-        """``uint8 [N]``: 0 = sad, 1 = happy."""
+        """``uint8 [N]``: 0 = sad, 1 = happy, from 2 on other emotions."""
         return np.array([sample.label for sample in self.samples], dtype=np.uint8)
 
     @cached_property
@@ -82,11 +84,12 @@ def load(
     store: Path | None = None,
     strict: bool = False,
     group_pattern: str | None = None,
+    others: bool = False,
 ) -> Dataset:
     """Read every image of a dataset, once.
 
     Images that cannot be read are left out, and so are all copies of one file that stands under
-    both labels; `Dataset.skipped` says which and why.
+    two labels; `Dataset.skipped` says which and why.
 
     Args:
         folder: A folder that holds `happy/` and `sad/`, see `scan`.
@@ -95,12 +98,13 @@ def load(
             nothing of use once the dataset is let go.
         strict: Refuse a dataset with an image that cannot be read.
         group_pattern: See `scan`.
+        others: Read the faces of other emotions too, see `scan`.
 
     Raises:
         DatasetError: See `scan`; or nothing is left of a class; or, if ``strict``, an image cannot
             be read; or the disk has no room for ``store``.
     """
-    samples = scan(folder, group_pattern=group_pattern)
+    samples = scan(folder, group_pattern=group_pattern, others=others)
     crops = _room_for_crops((len(samples), size, size, 3), store)
     thumbnails = np.empty((len(samples), THUMBNAIL, THUMBNAIL), np.uint8)
     sha256: list[str] = []
@@ -135,7 +139,7 @@ def load(
         raise DatasetError(f"{folder}: {len(skipped)} images cannot be read: {first}{more}")
     for index in _conflicting(samples, sha256, skipped):
         skipped[index] = _skip(
-            folder, samples[index], "the same file stands under happy and under sad; left out"
+            folder, samples[index], "the same file stands under two labels; left out"
         )
 
     kept = [index for index in range(len(samples)) if index not in skipped]
@@ -150,6 +154,7 @@ def load(
         crops=crops[: len(kept)],
         thumbnails=thumbnails[kept],
         skipped=[skipped[index] for index in sorted(skipped)],
+        classes=classes(folder) if others else LABELS,
     )
 
 
@@ -180,7 +185,7 @@ def _skip(folder: Path, sample: Sample, problem: str) -> Skipped:
 def _conflicting(
     samples: list[Sample], sha256: list[str], skipped: dict[int, Skipped]
 ) -> list[int]:
-    """Find the copies of files that stand under both labels."""
+    """Find the copies of files that stand under more than one label."""
     copies = defaultdict(list)
     for index, digest in enumerate(sha256):
         if index not in skipped:
@@ -198,5 +203,5 @@ def _check_classes_left(folder: Path, labels: set[int], skipped: int) -> None:
         if label not in labels:
             raise DatasetError(
                 f"{folder}: no {name} image is left after {skipped} were skipped "
-                "(unreadable, or under both labels); add some that can be read"
+                "(unreadable, or under two labels); add some that can be read"
             )

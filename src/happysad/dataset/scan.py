@@ -21,6 +21,9 @@ NAMES: Final = {
 }
 """The class names that are understood, in any case: name → class number."""
 
+OTHER: Final = "other"
+"""Optional folder in a dataset's folder: faces that are neither, ``other/<emotion>/``."""
+
 GROUPS_FILE: Final = "groups.csv"
 """Optional file in a dataset's folder: `path,group`, where one group stays on one side."""
 
@@ -31,7 +34,7 @@ class Sample:
 
     Attributes:
         path: Where the file is.
-        label: 0 = sad, 1 = happy.
+        label: 0 = sad, 1 = happy; from 2 on the emotions below `other/`, see `classes`.
         group: Images with the same group (one person, one film) stay on one side of a split.
     """
 
@@ -45,8 +48,18 @@ def class_number(name: str) -> int | None:
     return NAMES.get(name.strip().casefold())
 
 
-def scan(folder: Path, *, group_pattern: str | None = None) -> list[Sample]:
-    """List the images below `happy/` and `sad/`.
+def classes(folder: Path) -> tuple[str, ...]:
+    """Name a dataset's classes by number: sad, happy, and other/angry, …, sorted."""
+    other = folder / OTHER
+    found = other.iterdir() if other.is_dir() else []
+    emotions = sorted(
+        f"{OTHER}/{e.name}" for e in found if e.is_dir() and not e.name.startswith(".")
+    )
+    return (*LABELS, *emotions)
+
+
+def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False) -> list[Sample]:
+    """List the images below `happy/` and `sad/`, and if asked for those below `other/`.
 
     The class folders may be called by any of `NAMES` and hold folders of their own. Hidden files
     and folders are passed over; a symbolic link is followed, each folder once.
@@ -57,6 +70,7 @@ def scan(folder: Path, *, group_pattern: str | None = None) -> list[Sample]:
             capture group, or the whole match where it has none, is the image's group. A file
             that it does not match is in no group. Without a pattern the groups come from
             `groups.csv` in the folder, if it is there.
+        others: List the faces of other emotions too, `other/<emotion>/`, where there are any.
 
     Returns:
         The samples, sorted by path.
@@ -69,13 +83,16 @@ def scan(folder: Path, *, group_pattern: str | None = None) -> list[Sample]:
         raise DatasetError(f"{folder}: no such folder; give one that holds happy/ and sad/")
     samples = []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name == OTHER:
             continue
         label = class_number(entry.name) if entry.is_dir() else None
         if label is not None:
             samples += [Sample(path, label) for path in _images(entry)]
         else:
             _refuse_images(folder, entry)
+    if others:
+        for label, name in list(enumerate(classes(folder)))[len(LABELS) :]:
+            samples += [Sample(path, label) for path in _images(folder / name)]
     samples.sort(key=lambda sample: sample.path)
     _check_classes(folder, samples)
     if group_pattern is not None:
@@ -111,8 +128,8 @@ def _refuse_images(folder: Path, entry: Path) -> None:
             f"{folder}: holds {entry.name}/, which has the class folders; give {entry} instead"
         )
     raise DatasetError(
-        f"{folder}: class {entry.name!r} is neither happy nor sad; move the folder elsewhere "
-        f"(understood: {', '.join(NAMES)})"
+        f"{folder}: class {entry.name!r} is neither happy nor sad; move the folder to "
+        f"{folder / OTHER} (understood: {', '.join(NAMES)})"
     )
 
 

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.load import Dataset
+from happysad.dataset.scan import OTHER
 from happysad.errors import DatasetError
 from happysad.files import atomic
 from happysad.prediction import LABELS
@@ -66,15 +67,15 @@ def split(
     """
     labels = dataset.labels
     cluster = _clusters(dataset)
-    # Of each cluster: how many sad and how many happy images it has, and its place in the order.
-    counts = np.zeros((cluster.max() + 1, len(LABELS)), np.intp)
+    # Of each cluster: how many images of each class it has, and its place in the order.
+    counts = np.zeros((cluster.max() + 1, len(dataset.classes)), np.intp)
     np.add.at(counts, (cluster, labels), 1)
     smallest: dict[int, str] = {}
     for index, digest in zip(cluster.tolist(), dataset.sha256, strict=True):
         smallest[index] = min(digest, smallest.get(index, digest))
     order = sorted(smallest, key=lambda index: _seeded(seed, smallest[index]))
 
-    totals = counts.sum(axis=0)
+    totals = counts.sum(axis=0).clip(1)
     wanted = np.clip(np.round(totals * validation_fraction), 1, totals - 1)
     missing = wanted.copy()
     taken = np.zeros(len(counts), np.bool_)
@@ -138,12 +139,13 @@ def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for sample, digest, side in rows:
+            label = dataset.classes[sample.label]
             name = sample.path.relative_to(dataset.folder).as_posix()
-            writer.writerow((name, LABELS[sample.label], SIDES[side], digest, sample.group))
+            writer.writerow((name, label, SIDES[side], digest, sample.group))
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
-    """Read a split that `write_manifest` wrote.
+    """Read the happy and sad images of a split that `write_manifest` wrote.
 
     Raises:
         DatasetError: The file is missing or is no manifest.
@@ -159,6 +161,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
                     group=row["group"] or None,
                 )
                 for row in csv.DictReader(file)
+                if not row["label"].startswith(f"{OTHER}/")
             ]
     except OSError as error:
         raise DatasetError(f"{path}: the split cannot be read ({error.strerror})") from error

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import TextColumn
 
+from happysad.prediction import LABELS
 from happysad.progress import progress_bar
 from happysad.training.batches import batches
 from happysad.training.checkpoint import Checkpoint, Epoch, Progress
@@ -25,7 +26,7 @@ class Data:
 
     Attributes:
         crops: ``uint8 [N, size, size, 3]``.
-        labels: ``uint8 [N]``, 0 sad, 1 happy.
+        labels: ``uint8 [N]``, 0 sad, 1 happy, from 2 on other emotions.
         validation: ``bool [N]``, which crops are held back.
     """
 
@@ -60,11 +61,14 @@ def fit(
     progress = saved.progress if saved else Progress()
     best = saved.best if saved else []
     if saved:
-        _assign(_variables(network), saved.network)
+        # Before the stage begins: what a frozen backbone says is computed then.
+        variables = _variables(network.layers)
+        _assign(variables, saved.network[: len(variables)])
     for number in range(progress.stage, len(recipe.stages)):
         stage = recipe.stages[number]
         trainer = _Trainer(network, data, recipe, stage)
         if saved:
+            _assign(trainer.variables, saved.network)
             _assign(trainer.optimizer.variables, saved.optimizer)
             trainer.average = saved.average
             saved = None
@@ -75,12 +79,12 @@ def fit(
             Checkpoint(
                 progress,
                 best,
-                _values(_variables(network)),
+                _values(trainer.variables),
                 _values(trainer.optimizer.variables),
                 trainer.average,
             ).write(checkpoint)
             on_epoch(progress)
-        _assign(network.weights, best)
+        _assign(network.weights, best[: len(network.weights)])
         progress.next_stage()
     return progress
 
@@ -90,10 +94,14 @@ class _Trainer:
 
     def __init__(self, network: keras.Model, data: Data, recipe: Recipe, stage: Stage) -> None:
         self.network, self.data, self.recipe, self.stage = network, data, recipe, stage
-        self.training = np.flatnonzero(~data.validation)
+        self.emotions = stage.task == "emotions"
+        binary = data.labels < len(LABELS)
+        takes_part = binary | self.emotions | (stage.neither > 0)
+        self.training = np.flatnonzero(~data.validation & takes_part)
+        self.happy = data.labels[data.validation & binary] == 1
         self.average: list[npt.NDArray[Any]] = []
         self.candidate: list[npt.NDArray[Any]] = []
-        held_back = data.crops[data.validation]
+        held_back = data.crops[data.validation & binary]
         self.then: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None
         if stage.layers == "head":
             self.then = frozen = features(network)
@@ -103,6 +111,17 @@ class _Trainer:
             )
         else:
             self.then, self.model, self.held_back = None, network, held_back
+        top = []
+        if self.emotions:
+            top = _emotions_top(int(data.labels.max()) + 1, recipe.dropout)
+            inputs = self.model.input
+            x = network.get_layer("pool").output if self.model is network else inputs
+            for layer in top:
+                x = layer(x)
+            self.model = keras.Model(inputs, x)
+        self.variables = _variables([*network.layers, *top])
+        self.weights = [*network.weights, *(w for layer in top for w in layer.weights)]
+        self.targets, self.sample_weights = _targets(data.labels, self.training, recipe, stage)
         _thaw(network.get_layer("backbone"), stage.layers)
         if stage.weight_decay:
             self.optimizer = keras.optimizers.AdamW(
@@ -112,8 +131,14 @@ class _Trainer:
             self.optimizer = keras.optimizers.Adam(stage.learning_rate)
         self.model.compile(
             optimizer=self.optimizer,
-            loss=keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing),
-            metrics=[keras.metrics.BinaryAccuracy(name="accuracy")],
+            loss=(
+                keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+                if self.emotions
+                else keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")]
+            if self.emotions
+            else [keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")],
             # TensorFlow's XLA takes five times as long for this network on a CPU.
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         )
@@ -121,8 +146,6 @@ class _Trainer:
 
     def epoch(self, stage_number: int, stage_epoch: int, epoch: int) -> Epoch:
         recipe, stage = self.recipe, self.stage
-        labels = self.data.labels.astype(np.float32)
-        class_weight = _class_weights(self.data.labels[self.training], recipe.class_weights)
         steps = math.ceil(len(self.training) / recipe.batch_size)
         start = time.perf_counter()
         loss = correct = 0.0
@@ -145,11 +168,13 @@ class _Trainer:
                 )
             ):
                 self.optimizer.learning_rate = learning_rate(stage, stage_epoch + step / steps)
-                y = labels[chosen, None]
                 # Whether Keras's figures are of the batch or of all so far depends on its version.
                 self.model.reset_metrics()
                 logs = self.model.train_on_batch(
-                    batch, y, sample_weight=class_weight[y.astype(np.intp)[:, 0]], return_dict=True
+                    batch,
+                    self.targets[chosen],
+                    sample_weight=self.sample_weights[chosen],
+                    return_dict=True,
                 )
                 self._average(stage_epoch * steps + step)
                 seen += len(chosen)
@@ -181,25 +206,26 @@ class _Trainer:
             return
         # Short memory at first, or the untrained start would weigh in for thousands of steps.
         keep = np.float32(min(self.stage.averaging, (1 + step) / (10 + step)))
-        now = _values(self.network.weights)
+        now = _values(self.weights)
         old = self.average or now
         self.average = [a * keep + b * (1 - keep) for a, b in zip(old, now, strict=True)]
 
     def _validate(self) -> tuple[float, float]:
         """Measure the weights that would be kept, and hold them as the candidate."""
-        current = _values(self.network.weights)
+        current = _values(self.weights)
         self.candidate = self.average or current
-        _assign(self.network.weights, self.candidate)
-        p = np.concatenate(
+        _assign(self.weights, self.candidate)
+        outputs = np.concatenate(
             [
-                np.asarray(self.model.predict_on_batch(self.held_back[i : i + 256]))[:, 0]
+                np.asarray(self.model.predict_on_batch(self.held_back[i : i + 256]))
                 for i in range(0, len(self.held_back), 256)
             ]
         ).astype(np.float64)
-        _assign(self.network.weights, current)
-        happy = self.data.labels[self.data.validation] == 1
-        likelihood = np.where(happy, p, 1 - p).clip(1e-7)
-        return float(-np.log(likelihood).mean()), float(((p >= 0.5) == happy).mean())
+        _assign(self.weights, current)
+        # Of a softmax over all emotions: given that it is one of the two, which.
+        p = outputs[:, 1] / outputs[:, :2].sum(axis=1) if self.emotions else outputs[:, 0]
+        likelihood = np.where(self.happy, p, 1 - p).clip(1e-7)
+        return float(-np.log(likelihood).mean()), float(((p >= 0.5) == self.happy).mean())
 
 
 def learning_rate(stage: Stage, at: float) -> float:
@@ -234,15 +260,36 @@ def _head(network: keras.Model) -> keras.Model:
     return keras.Model(inputs, x)
 
 
-def _class_weights(labels: npt.NDArray[np.uint8], balanced: bool) -> npt.NDArray[np.float32]:
-    counts = np.bincount(labels, minlength=2)
-    weights = len(labels) / (2 * counts) if balanced else np.ones(2)
-    return weights.astype(np.float32)
+def _emotions_top(count: int, dropout: float) -> list[keras.layers.Layer]:
+    return [keras.layers.Dropout(dropout), keras.layers.Dense(count, activation="softmax")]
 
 
-def _variables(network: keras.Model) -> list[Any]:
+def _targets(
+    labels: npt.NDArray[np.uint8], training: npt.NDArray[np.intp], recipe: Recipe, stage: Stage
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Give each crop its target, ``[N, 1]`` or one-hot ``[N, classes]``, and its weight ``[N]``."""
+    weights = np.ones(len(labels), np.float32)
+    if stage.task == "emotions":
+        return np.eye(int(labels.max()) + 1, dtype=np.float32)[labels], weights
+    targets = np.where(labels < len(LABELS), labels, 0.5).astype(np.float32)
+    if recipe.class_weights:
+        counts = np.bincount(labels[training])[: len(LABELS)]
+        for label, count in enumerate(counts):
+            weights[labels == label] = counts.sum() / (len(LABELS) * count)
+    weights[labels >= len(LABELS)] = stage.neither
+    return targets[:, None], weights
+
+
+def _accuracy(targets: Any, outputs: Any) -> Any:
+    """Share of right answers, ``[B]``; a face that is neither is right by nature."""
+    half = keras.ops.equal(targets, 0.5)
+    right = keras.ops.equal(keras.ops.greater(outputs, 0.5), keras.ops.greater(targets, 0.5))
+    return keras.ops.cast(keras.ops.logical_or(half, right)[:, 0], "float32")
+
+
+def _variables(layers: list[keras.layers.Layer]) -> list[Any]:
     """All state of the layers: weights, moving statistics, the dropouts' random seeds."""
-    return [variable for layer in network.layers for variable in layer.variables]
+    return [variable for layer in layers for variable in layer.variables]
 
 
 def _values(variables: list[Any]) -> list[npt.NDArray[Any]]:

@@ -13,6 +13,7 @@ from happysad.errors import RecipeError
 
 PACKAGED: Final = ("seed", "fine-tune", "scratch")
 LAYERS: Final = ("head", "all", *(f"block_{i}" for i in range(1, 17)))
+TASKS: Final = ("happy-sad", "emotions")
 SCHEDULES: Final = ("constant", "cosine")
 
 
@@ -57,6 +58,11 @@ class Stage:
     Attributes:
         layers: ``"head"`` trains the dense layers on a frozen backbone, ``"all"`` everything,
             ``"block_3"`` all from that block of MobileNetV2 on (1 to 16).
+        task: ``"happy-sad"``, or ``"emotions"``: tell all classes of the dataset apart, those below
+            ``other/`` too, with a softmax that is thrown away afterwards; what the backbone learns
+            by it stays.
+        neither: In a happy-sad stage, the weight of each face of another emotion, whose target is
+            one half; 0 = they take no part.
         epochs: How many at most.
         learning_rate: The highest value it takes.
         schedule: ``"constant"``, or ``"cosine"``: falls along a half cosine to a hundredth.
@@ -67,6 +73,8 @@ class Stage:
     """
 
     layers: str = field(default="head", metadata={"choices": LAYERS})
+    task: str = field(default="happy-sad", metadata={"choices": TASKS})
+    neither: float = _in(0, 10, 0.0)
     epochs: int = _in(1, 10_000, 1)
     learning_rate: float = _in(1e-7, 1, 0.001)
     schedule: str = field(default="constant", metadata={"choices": SCHEDULES})
@@ -110,6 +118,11 @@ class Recipe:
     seed: int = _in(0, 2**32 - 1, 0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = (Stage(),)
+
+    @property
+    def others(self) -> bool:
+        """Whether faces of other emotions take part."""
+        return any(stage.task == "emotions" or stage.neither for stage in self.stages)
 
     def quick(self) -> "Recipe":
         """The same recipe in about a minute: few epochs, small crops, to see that all is wired."""

@@ -95,7 +95,13 @@ def train(
         store=run.crops,
         strict=strict,
         group_pattern=group_pattern,
+        others=recipe.others,
     )
+    if recipe.others and dataset.classes == LABELS:
+        raise DatasetError(
+            f"{dataset_folder}: the recipe {recipe.name} trains on other emotions too; put such "
+            "faces into other/angry, other/neutral, … (happysad dataset import --others does)"
+        )
     begun_with = run.facts().get("fingerprint", dataset.fingerprint)
     if begun_with != dataset.fingerprint:
         raise DatasetError(
@@ -165,7 +171,7 @@ def _draw_augmented(run: Run, dataset: Dataset, recipe: Recipe, chosen: Indices)
     crops, captions = [], []
     for i in rng.choice(chosen, min(6, len(chosen)), replace=False):
         crops.append(dataset.crops[i])
-        captions.append(LABELS[dataset.labels[i]])
+        captions.append(dataset.classes[dataset.labels[i]])
         crops += [augment(dataset.crops[i], recipe.augmentation, rng) for _ in range(7)]
         captions += [""] * 7
     title = "First column: training crops; beside each, how training varies it"
@@ -178,7 +184,8 @@ def _draw_curves(run: Run, progress: Progress, recipe: Recipe) -> None:
     for number, stage in enumerate(recipe.stages, start=1):
         epochs = [row.epoch for row in progress.history if row.stage == number]
         if epochs:
-            stages.append((stage.layers, epochs[0]))
+            task = "emotions, " if stage.task == "emotions" else ""
+            stages.append((task + stage.layers, epochs[0]))
     plot_history(rows, run.curves, progress.best_epoch, stages)
 
 
