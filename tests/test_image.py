@@ -4,6 +4,7 @@ import threading
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from happysad.errors import ImageError
-from happysad.image import fit_square, read_image
+from happysad.image import fit_square, open_picture, read_image
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -122,6 +123,103 @@ def test_a_photo_stands_upright_however_the_camera_was_held(orientation: int) ->
     np.testing.assert_array_equal(image, np.asarray(upright))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_size_is_known_before_decoding_and_upright(form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = open_picture(encoded(red_blue(), form, exif=exif))
+    turned = orientation > 4
+    assert (picture.width, picture.height) == ((16, 32) if turned else (32, 16))
+    assert picture.pixels().shape == (picture.height, picture.width, 3)
+
+
+def photo(width: int = 600, height: int = 401) -> Image.Image:
+    """A picture with detail at every scale."""
+    y, x = np.mgrid[0:height, 0:width]
+    wave = np.sin(x / 40) + np.sin(y / 25) + np.sin((x + y) / 7)
+    pixels = np.stack([wave * 30 + 128, x * 255 / width, y * 255 / height], axis=2)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("form", ["JPEG", "MPO"])
+@pytest.mark.parametrize("longest", [60, 75, 76, 300, 5000])
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(
+    form: str, orientation: int, longest: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(photo(), form, exif=exif)
+    small = open_picture(content).pixels(longest)
+    assert min(longest, 600) <= max(small.shape) <= max(75, 2 * longest)
+    full = read_image(content)
+    same = Image.fromarray(full).resize(small.shape[1::-1], Image.Resampling.BOX)
+    assert np.abs(np.asarray(same, np.float64) - small).mean() < 4
+
+
+def test_more_pixels_can_be_asked_for_later() -> None:
+    picture = open_picture(encoded(photo(), "JPEG"))
+    assert picture.pixels(75).shape == (51, 75, 3)
+    full = picture.pixels()
+    assert full.shape == (401, 600, 3)
+    assert picture.pixels(75) is full
+
+
+def test_a_strip_of_a_jpeg_keeps_its_few_rows() -> None:
+    picture = open_picture(encoded(photo(4000, 3), "JPEG"))
+    assert max(picture.pixels(320).shape) >= 320
+
+
+def test_arrays_and_pillow_images_are_pictures_too() -> None:
+    picture = red_blue()
+    expected = np.asarray(picture)
+    np.testing.assert_array_equal(read_image(expected), expected)
+    np.testing.assert_array_equal(read_image(picture), expected)
+    np.testing.assert_array_equal(read_image(picture.convert("RGBA")), expected)
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    np.testing.assert_array_equal(read_image(grey), np.stack([grey] * 3, axis=2))
+
+
+def test_a_pillow_image_is_turned_upright_and_left_as_it_was() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(encoded(red_blue(), "JPEG", exif=exif))) as picture:
+        assert read_image(picture).shape == (32, 16, 3)
+        assert picture.size == (32, 16)
+        assert read_image(picture).shape == (32, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "received"),
+    [
+        (np.zeros((4, 5, 3)), r"float64 \[4, 5, 3\]"),
+        (np.zeros((4, 5, 4), np.uint8), r"uint8 \[4, 5, 4\]"),
+        (np.zeros((2, 4, 5, 3), np.uint8), r"uint8 \[2, 4, 5, 3\]"),
+        (np.zeros((0, 5, 3), np.uint8), r"uint8 \[0, 5, 3\]"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_was_received(array: Any, received: str) -> None:
+    with pytest.raises(ImageError, match=f"received {received}"):
+        read_image(array)
+
+
+def test_what_cannot_be_a_picture_is_refused_with_what_was_received(tmp_path: Path) -> None:
+    for wrong in (None, 7, bytearray(b"x")):
+        with pytest.raises(ImageError, match=f"received {type(wrong).__name__}"):
+            read_image(wrong)  # type: ignore[arg-type]
+    path = tmp_path / "text.txt"
+    path.write_text("words")
+    with path.open() as file, pytest.raises(ImageError, match="open it in mode 'rb'"):
+        read_image(file)  # type: ignore[arg-type]
+
+
+def test_a_file_object_is_read_from_its_start() -> None:
+    file = io.BytesIO()
+    red_blue().save(file, "PNG")
+    assert read_image(file).shape == (16, 32, 3)
+
+
 def test_damaged_exif_does_not_cost_the_picture() -> None:
     plain = encoded(red_blue(), "JPEG")
     for payload in (b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
@@ -154,6 +252,25 @@ def png_of_size(width: int, height: int) -> bytes:
     )
 
 
+def wide_tile() -> bytes:
+    """A TIFF of 16×16 pixels in one tile of 22,000×22,000: decoding it would take 1.4 GB."""
+    tile = zlib.compress(b"")
+    entries = [
+        (256, 4, 16),
+        (257, 4, 16),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 1),
+        (277, 3, 1),
+        (322, 4, 22_000),
+        (323, 4, 22_000),
+        (324, 4, 8 + 2 + 10 * 12 + 4),
+        (325, 4, len(tile)),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + tile
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -164,6 +281,8 @@ def png_of_size(width: int, height: int) -> bytes:
         (encoded(red_blue(), "PNG")[:-30], "cannot be read"),
         (png_of_size(10_000, 10_000), "10000×10000 pixels, over the limit of 50 million"),
         (png_of_size(60_000, 60_000), "over the limit of 50 million"),
+        (wide_tile(), "22000×22000 pixels, over the limit"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heic", "convert it to JPEG"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -192,16 +311,17 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     form=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]),
     position=st.floats(0, 1),
     junk=st.binary(max_size=12),
+    longest=st.sampled_from([None, 4, 16]),
 )
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_bytes_give_a_picture_or_an_image_error(
-    form: str, position: float, junk: bytes
+    form: str, position: float, junk: bytes, longest: int | None
 ) -> None:
     content = bytearray(encoded(red_blue(), form))
     start = int(position * len(content))
     content[start : start + len(junk)] = junk
     try:
-        image = read_image(bytes(content), max_pixels=100_000)
+        image = open_picture(bytes(content), max_pixels=100_000).pixels(longest)
     except ImageError:
         return
     assert image.dtype == np.uint8

@@ -1,9 +1,9 @@
 """Tell happy faces from sad ones.
 
->>> from happysad import Classifier, read_image
->>> classifier = Classifier("model-int8.tflite")            # doctest: +SKIP
->>> classifier.predict([read_image("face.jpg")])            # doctest: +SKIP
-[Prediction(label='happy', probability=0.98)]
+>>> from happysad import Detector
+>>> detector = Detector()                                   # doctest: +SKIP
+>>> for p in detector.predict("party.jpg"):                 # doctest: +SKIP
+...     print(p.label, p.probability, p.face.box)
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,17 @@ from happysad.errors import DatasetError, HappysadError, ImageError, ModelError,
 
 if TYPE_CHECKING:
     from happysad.classifier import Classifier
+    from happysad.detector import Detector
     from happysad.image import read_image
-    from happysad.prediction import Prediction
+    from happysad.prediction import Face, Prediction
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Classifier",
     "DatasetError",
+    "Detector",
+    "Face",
     "HappysadError",
     "ImageError",
     "ModelError",
@@ -28,7 +31,13 @@ __all__ = [
     "read_image",
 ]
 
-_HOME = {"Classifier": "classifier", "Prediction": "prediction", "read_image": "image"}
+_HOME = {
+    "Classifier": "classifier",
+    "Detector": "detector",
+    "Face": "prediction",
+    "Prediction": "prediction",
+    "read_image": "image",
+}
 
 
 def __getattr__(name: str) -> Any:

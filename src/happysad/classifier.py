@@ -5,7 +5,6 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,8 +14,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from happysad.errors import ModelError
-from happysad.image import RgbImage, fit_square
-from happysad.prediction import LABELS, Label, Prediction
+from happysad.prediction import LABELS, Label
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "dynamic", "int8")
@@ -62,8 +60,9 @@ class Classifier:
     its own, because LiteRT's are not safe to share.
 
         >>> classifier = Classifier("model-int8.tflite")                # doctest: +SKIP
-        >>> classifier.predict([read_image("face.jpg")])                # doctest: +SKIP
-        [Prediction(label='happy', probability=0.98)]
+        >>> crop = fit_square(read_image("face.jpg"), classifier.info.input_size)  # doctest: +SKIP
+        >>> classifier.probabilities(crop[None])                        # doctest: +SKIP
+        array([0.98], dtype=float32)
 
     Attributes:
         info: What the file says of itself.
@@ -115,20 +114,6 @@ class Classifier:
             interpreter.invoke()
             happy[i] = interpreter.get_tensor(target)[0, 1]
         return happy
-
-    def predict(self, images: Sequence[RgbImage]) -> list[Prediction]:
-        """Classify pictures that each are one face, filling the frame.
-
-        Args:
-            images: ``uint8 [height, width, 3]`` each, RGB; their centred square is looked at.
-
-        Returns:
-            One prediction for each image, in their order.
-        """
-        crops = [fit_square(image, self.info.input_size) for image in images]
-        if not crops:
-            return []
-        return [Prediction(self.label(p), p) for p in self.probabilities(np.stack(crops)).tolist()]
 
     def label(self, probability: float) -> Label:
         """Name a probability: happy, sad, or uncertain within the model's band."""

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,8 @@ def atomic(path: Path) -> Iterator[Path]:
         The path to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    temporary = path.with_name(f".{path.stem}.{writer}.partial{path.suffix}")
     try:
         yield temporary
         # Flushed before the rename: after a power cut the name must not point at missing data.

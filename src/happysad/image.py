@@ -1,8 +1,10 @@
 """The one door for pictures: untrusted bytes or a path in, an RGB array out."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,20 @@ from happysad.errors import ImageError
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
 """``uint8 [height, width, 3]``, RGB, pixel values 0–255 as decoded."""
 
-MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+Source: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | RgbImage
+"""What is taken for a picture: a path, a file's bytes, a binary file object, a Pillow image, or an
+array ``uint8 [height, width, 3]`` (RGB) or ``[height, width]`` (grey)."""
+
+MAX_PIXELS: Final = 50_000_000
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+_UNKNOWN: Final = "not a picture, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
+_ORIENTATION: Final = 0x0112
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
-def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     """Read one picture, upright and in RGB, whatever it was stored as.
 
     The format is recognised by content, not by name: JPEG, PNG, WebP, BMP, GIF or TIFF. The EXIF
@@ -26,7 +36,7 @@ def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_P
     are converted, and of an animation the first frame is taken.
 
     Args:
-        source: A path, the file's bytes, or a binary file object.
+        source: See `Source`.
         max_pixels: Pictures with more pixels are refused before they are decoded.
 
     Returns:
@@ -35,29 +45,151 @@ def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_P
     Raises:
         ImageError: The file is missing, is not a picture, is damaged, or is too large.
     """
-    name = str(source) if isinstance(source, str | Path) else "image"
-    try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
+    return open_picture(source, max_pixels=max_pixels).pixels()
+
+
+def open_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> "Picture":
+    """Look at a picture's header: what `read_image` does, short of decoding.
+
+    Args:
+        source: See `Source`. A file object is read to its end.
+        max_pixels: Pictures with more pixels are refused.
+
+    Raises:
+        ImageError: The file is missing, is not a picture, or is too large.
+    """
+    return Picture(source, max_pixels)
+
+
+class Picture:
+    """A picture that is opened and checked, and decoded when it is asked for.
+
+    Not for use from several threads at once.
+
+    Attributes:
+        width: Of the upright picture at full resolution, in pixels.
+        height: Likewise.
+    """
+
+    def __init__(self, source: Source, max_pixels: int) -> None:
+        """Use `open_picture`."""
+        self._name = str(source) if isinstance(source, str | Path) else "image"
+        self._max_pixels = max_pixels
+        self._decoded: RgbImage | None = None
+        self._source: str | Path | bytes | Image.Image
+        if isinstance(source, np.ndarray):
+            self._decoded = _checked(source)
+            self.height, self.width = self._decoded.shape[:2]
+            self._check_size(self.width, self.height)
+            return
+        with self._errors():
+            self._source = (
+                source
+                if isinstance(source, str | Path | bytes | Image.Image)
+                else _read_file(source)
+            )
+            with self._open() as image:
+                self.width, self.height = _upright_size(image)
+
+    def pixels(self, longest: int | None = None) -> RgbImage:
+        """Decode the picture, or take what an earlier call decoded if that is large enough.
+
+        Args:
+            longest: Its longer side needs no more pixels than this: a JPEG is then decoded at a
+                half, a quarter or an eighth, which takes a fraction of the time. The result has
+                at least as many if the file has. None means the full resolution.
+
+        Returns:
+            ``uint8 [height, width, 3]``, RGB, 0–255, upright. It may be read-only.
+
+        Raises:
+            ImageError: The file is damaged, or gone.
+        """
+        full = max(self.width, self.height)
+        wanted = full if longest is None else min(longest, full)
+        if self._decoded is None or max(self._decoded.shape) < wanted:
+            with self._errors(), self._open() as image:
+                if image is self._source:
+                    image = ImageOps.exif_transpose(image)
+                else:
+                    scale = next(s for s in (8, 4, 2, 1) if full // s >= wanted or s == 1)
+                    image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+                    ImageOps.exif_transpose(image, in_place=True)
+                self._decoded = np.asarray(_to_rgb(image))
+        return self._decoded
+
+    @contextmanager
+    def _open(self) -> Iterator[Image.Image]:
+        if isinstance(self._source, Image.Image):
+            self._check_size(*self._source.size)
+            yield self._source
+            return
+        file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
         with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{name}: {width}×{height} pixels, over the limit of "
-                    f"{max_pixels / 1e6:g} million"
-                )
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{name}: no such file") from error
-    except Image.DecompressionBombError as error:
+            self._check_size(*image.size)
+            if image.format == "TIFF":
+                # A tile is decoded whole, however little of it lies inside the picture.
+                tags = image.tag_v2  # type: ignore[attr-defined]
+                self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
+            yield image
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            raise ImageError(
+                f"{self._name}: {width}×{height} pixels, over the limit of "
+                f"{self._max_pixels / 1e6:g} million"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn whatever is raised into an ImageError."""
+        try:
+            yield
+        except ImageError:
+            raise
+        except FileNotFoundError as error:
+            raise ImageError(f"{self._name}: no such file") from error
+        except Image.DecompressionBombError as error:
+            raise ImageError(
+                f"{self._name}: over the limit of {self._max_pixels / 1e6:g} million pixels"
+            ) from error
+        # Hostile bytes make Pillow's decoders raise nearly anything; this door is where that ends.
+        except Exception as error:
+            reason = _UNKNOWN if isinstance(error, UnidentifiedImageError) else error
+            raise ImageError(f"{self._name}: cannot be read ({reason})") from error
+
+
+def _read_file(file: BinaryIO) -> bytes:
+    if not hasattr(file, "read"):
         raise ImageError(
-            f"{name}: over the limit of {max_pixels / 1e6:g} million pixels"
-        ) from error
-    # Hostile bytes make Pillow's decoders raise nearly anything; this door is where that ends.
-    except Exception as error:
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else error
-        raise ImageError(f"{name}: cannot be read ({reason})") from error
+            "image: give a path, a file's bytes, a binary file object, a Pillow image or an array; "
+            f"received {type(file).__name__}"
+        )
+    if file.seekable():
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ImageError("image: the file is open as text; open it in mode 'rb'")
+    return content
+
+
+def _checked(array: npt.NDArray[np.generic]) -> RgbImage:
+    if array.dtype == np.uint8 and array.size:
+        if array.ndim == 2:
+            return np.repeat(array[..., None], 3, axis=2).astype(np.uint8, copy=False)
+        if array.ndim == 3 and array.shape[2] == 3:
+            return array.astype(np.uint8, copy=False)
+    raise ImageError(
+        "array: a picture must be uint8 [height, width, 3] (RGB) or [height, width] (grey); "
+        f"received {array.dtype} {list(array.shape)}"
+    )
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    # Pillow turns a TIFF by itself and states the upright size.
+    if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+        return image.height, image.width
+    return image.size
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -72,7 +204,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit_square(image: RgbImage, size: int) -> RgbImage:

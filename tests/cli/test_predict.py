@@ -1,16 +1,29 @@
 import csv
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
+import numpy as np
 import pytest
 from PIL import Image
 
 from happysad.classifier import Precision
+from happysad.cli.predict import _in_order
+from happysad.detector import Detector
+from happysad.image import read_image
 
 Files = dict[Precision, Path]
+
+HAPPYSAD = [sys.executable, "-c", "from happysad.cli import main; main()", "predict"]
+SCHEMA = Path(__file__).parents[2] / "docs" / "predict-output.schema.json"
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +38,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def happysad(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
+@pytest.fixture(scope="module")
+def portrait() -> Path:
+    """Rear Admiral Grace Hopper, as Matplotlib ships her."""
+    cbook = pytest.importorskip("matplotlib.cbook")
+    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def predict(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", "from happysad.cli import main; main()", *map(str, arguments)],
+        [*HAPPYSAD, *map(str, arguments)],
         input=stdin,
         capture_output=True,
         env={**os.environ, "COLUMNS": "200"},
@@ -36,116 +56,262 @@ def happysad(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def predict(model: Path, *arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
-    return happysad("predict", "--model", model, "--crop", "whole", *arguments, stdin=stdin)
+def whole(model: Path, *arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
+    return predict("--model", model, "--crop", "whole", *arguments, stdin=stdin)
 
 
-def test_a_folder_is_searched_and_a_broken_file_stops_nothing(
-    model_files: Files, pictures: Path, tmp_path: Path
+def records(out: str) -> list[dict[str, Any]]:
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    found = [json.loads(line) for line in out.splitlines()]
+    for record in found:
+        validator.validate(record)
+    return found
+
+
+def test_a_portrait_a_wall_and_a_broken_file(
+    pictures: Path, portrait: Path, tmp_path: Path
 ) -> None:
-    table = tmp_path / "answers.csv"
+    table = tmp_path / "new" / "answers.csv"
 
-    status, out, errors = predict(model_files["int8"], pictures, "--csv", table)
+    status, out, errors = predict(portrait, pictures, "--csv", table)
 
     assert status == 1
-    head, blue, red = out.splitlines()
-    assert head.split() == ["label", "P(happy)", "path"]
-    assert blue.startswith("sad")
-    assert blue.endswith(str(pictures / "deep" / "blue.JPG"))
-    assert red.startswith("happy")
-    assert red.endswith(str(pictures / "red.png"))
-    told = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1
-    assert str(pictures / "broken.jpg") in told[0]
+    head, face, *rest = out.splitlines()
+    assert head.split() == ["label", "P(happy)", "face", "picture"]
+    label, probability, *place, path = face.split()
+    assert label in ("happy", "sad", "uncertain") and 0 <= float(probability) <= 1
+    assert place == ["1", "of", "1"] and path == str(portrait)
+    assert sorted(" ".join(line.split()) for line in rest) == [
+        f"no face {pictures / 'deep' / 'blue.JPG'}",
+        f"no face {pictures / 'red.png'}",
+    ]
+    error, summary = errors.splitlines()
+    assert error.startswith(f"error: {pictures / 'broken.jpg'}: ")
+    assert summary == f"4 pictures: 1 {label} face, 2 without a face, 1 could not be read"
 
     with table.open(encoding="utf-8", newline="") as file:
         rows = {Path(row["path"]).name: row for row in csv.DictReader(file)}
-    assert {name: row["label"] for name, row in rows.items()} == {
-        "red.png": "happy",
-        "blue.JPG": "sad",
-        "broken.jpg": "",
+    assert {name: row["status"] for name, row in rows.items()} == {
+        portrait.name: "ok",
+        "red.png": "no face",
+        "blue.JPG": "no face",
+        "broken.jpg": "error",
     }
-    assert float(rows["red.png"]["probability"]) > 0.9
-    assert "cannot be read" in rows["broken.jpg"]["error"]
+    assert rows[portrait.name]["face"] == "1" and rows["red.png"]["face"] == ""
+    assert float(rows[portrait.name]["probability"]) == pytest.approx(float(probability), abs=1e-4)
 
 
-def test_json_lines_have_a_schema(model_files: Files, pictures: Path) -> None:
-    status, out, _ = predict(
-        model_files["float32"], "--json", pictures / "red.png", pictures / "broken.jpg"
-    )
+def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
+    pictures: Path, portrait: Path
+) -> None:
+    sources: list[str | Path] = [
+        portrait,
+        pictures / "red.png",
+        "-",
+        pictures / "broken.jpg",
+        portrait,
+    ]
+
+    status, out, _ = predict("--json", "--threads", "3", *sources, stdin=portrait.read_bytes())
 
     assert status == 1
-    red, broken = map(json.loads, out.splitlines())
-    assert red == {
-        "schema": 1,
-        "path": str(pictures / "red.png"),
-        "label": "happy",
-        "probability": pytest.approx(0.982, abs=0.001),
-    }
-    assert set(broken) == {"schema", "path", "error"}
+    first, red, stdin, broken, last = records(out)
+    assert [first["path"], red["path"], stdin["path"]] == [*map(str, sources[:3])]
+    (prediction,) = Detector().predict(portrait)
+    (face,) = first["faces"]
+    assert face["label"] == prediction.label
+    assert face["probability"] == pytest.approx(prediction.probability, abs=1e-6)
+    assert face["box"] == pytest.approx(prediction.face.box, abs=0.051)
+    assert (first["width"], first["height"]) == read_image(portrait).shape[1::-1]
+    assert first == last == {**stdin, "path": str(portrait)}
+    assert red["status"] == "no face"
+    assert str(pictures / "broken.jpg") in broken["error"]
 
 
-def test_a_glob_and_standard_input(model_files: Files, pictures: Path) -> None:
+def test_whole_pictures_as_faces(model_files: Files, pictures: Path) -> None:
     red = (pictures / "red.png").read_bytes()
 
-    status, out, _ = predict(
-        model_files["float32"], "--json", "-", f"{pictures}/**/*.JPG", stdin=red
-    )
+    status, out, _ = whole(model_files["float32"], "--json", "-", f"{pictures}/**/*.JPG", stdin=red)
 
     assert status == 0
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert [(Path(a["path"]).name, a["label"]) for a in answers] == [
-        ("-", "happy"),
-        ("blue.JPG", "sad"),
-    ]
+    (first,), (second,) = (record["faces"] for record in records(out))
+    assert first["label"] == "happy"
+    assert first["probability"] == pytest.approx(0.982, abs=0.001)
+    assert (first["box"], first["landmarks"]) == ([0, 5, 40, 40], [])
+    assert second["label"] == "sad"
 
 
 def test_sources_that_are_not_there_are_told_one_by_one(
     model_files: Files, pictures: Path, tmp_path: Path
 ) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-
-    status, out, errors = predict(
-        model_files["float32"], "--json", "none.png", "*.nothing", empty, pictures / "red.png"
+    status, out, errors = whole(
+        model_files["float32"], "--json", "none.png", "*.nothing", tmp_path, pictures / "red.png"
     )
 
     assert status == 1
-    assert ["error" in json.loads(line) for line in out.splitlines()] == [True, True, True, False]
+    assert [record["status"] for record in records(out)] == ["error", "error", "error", "ok"]
     assert "none.png: no such file" in errors
-    assert "*.nothing: no such file" in errors
-    assert f"{empty}: no pictures in this folder" in errors
+    assert "*.nothing: no file matches" in errors
+    assert f"{tmp_path}: no pictures in this folder" in errors
 
 
-def test_it_cannot_run_without_a_model(pictures: Path, tmp_path: Path) -> None:
-    foreign = tmp_path / "foreign.tflite"
-    foreign.write_bytes(b"not a model")
+def test_names_that_are_not_utf8_or_would_command_the_terminal(
+    model_files: Files, pictures: Path, tmp_path: Path
+) -> None:
+    name = b"caf\xe9\x1b[2J.png"
+    try:
+        (tmp_path / os.fsdecode(name)).write_bytes((pictures / "red.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    table = tmp_path / "answers.csv"
 
-    for options, says in (((), "--model"), (("--model", foreign), "not a .tflite model")):
-        status, out, errors = happysad("predict", "--crop", "whole", pictures / "red.png", *options)
-        assert status == 2
-        assert out == ""
-        assert errors.startswith("error: ")
-        assert says in errors
-        assert len(errors.splitlines()) == 1
+    status, out, _ = whole(model_files["float32"], tmp_path, "--csv", table)
+    assert status == 0 and "\x1b" not in out and out.rstrip().endswith("caf��[2J.png")
+    assert name in table.read_bytes()
+
+    (record,) = records(whole(model_files["float32"], tmp_path, "--json")[1])
+    assert os.fsencode(record["path"]).endswith(name)
 
 
-def test_predicting_imports_nothing_heavy(model_files: Files, pictures: Path) -> None:
-    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2", "pandas", "ray"]
+def test_annotated_copies(pictures: Path, portrait: Path, tmp_path: Path) -> None:
+    before = portrait.read_bytes()
+
+    status, _, _ = predict(portrait, pictures, "--annotate", tmp_path / "out")
+
+    assert status == 1
+    assert portrait.read_bytes() == before
+    written = {path.name: path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert set(written) == {portrait.name, "red.png", "blue.JPG"}
+    original, copy = read_image(portrait), read_image(written[portrait.name])
+    assert copy.shape == original.shape
+    changed = (np.abs(copy.astype(int) - original) > 60).any(axis=2)
+    assert 0.001 < changed.mean() < 0.1
+    assert (read_image(written["red.png"]) == read_image(pictures / "red.png")).all()
+
+    predict(portrait, "--annotate", tmp_path / "one.png")
+    one = read_image(tmp_path / "one.png")
+    assert np.abs(one.astype(int) - copy).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model", "none.tflite"], "none.tflite: the model cannot be read"),
+        (["--model", "foreign.tflite"], "not a .tflite model"),
+        (["--csv", "foreign.tflite/x.csv"], "x.csv: cannot be written"),
+        (["--annotate", "."], "where annotated copies are to go"),
+        (["--annotate", "foreign.tflite"], "no such folder can be made"),
+        (["--plot", "mood.png"], "--plot and --every are for a video"),
+        (["--every", "2"], "--plot and --every are for a video"),
+        (["talk.mp4"], "talk.mp4: a video goes alone"),
+    ],
+)
+def test_what_keeps_it_from_running_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 50), (255, 0, 0)).save("red.png")
+    Path("foreign.tflite").write_bytes(b"not a model")
+
+    status, out, errors = predict("red.png", *arguments)
+
+    assert status == 2
+    assert out == ""
+    assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1
+
+
+def many(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        Image.new("RGB", (40, 40), (index % 256, 0, 0)).save(folder / f"{index:05}.png")
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes there")
+def test_whoever_reads_may_stop(tmp_path: Path) -> None:
+    folder = many(tmp_path / "many", 300)
+    process = subprocess.Popen(
+        [*HAPPYSAD, "--json", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout and process.stderr
+    assert json.loads(process.stdout.readline())["status"] == "no face"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
+    folder = many(tmp_path / "many", 1000)
+    table = tmp_path / "answers.csv"
+    process = subprocess.Popen(
+        [*HAPPYSAD, "--json", str(folder), "--csv", str(table)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stderr
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.stdout.read(), process.stderr.read()
+
+    assert process.wait() == 130
+    assert errors == ""
+    told = records(first + rest)
+    with table.open(encoding="utf-8", newline="") as file:
+        kept = [row["path"] for row in csv.DictReader(file)]
+    assert 1 <= len(told) < 1000
+    # One picture may have been on its way from one output to the next.
+    assert 0 <= len(told) - len(kept) <= 1
+    assert all(a == b["path"] for a, b in zip(kept, told, strict=False))
+
+
+def test_an_answer_is_written_as_soon_as_it_is_known(pictures: Path) -> None:
+    process = subprocess.Popen(
+        [*HAPPYSAD, "--json", str(pictures / "red.png"), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin and process.stdout
+    # Standard input is still open: the second picture is not there yet.
+    assert json.loads(process.stdout.readline())["path"].endswith("red.png")
+    out, _ = process.communicate((pictures / "red.png").read_bytes())
+    assert json.loads(out)["path"] == "-"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_few_pictures_are_taken_ahead_and_none_overtakes(workers: int) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(200):
+            taken += 1
+            yield number
+
+    def slowly(number: int) -> int:
+        time.sleep(random.Random(number).random() / 1000)
+        return number
+
+    for expected, number in enumerate(_in_order(slowly, items(), workers)):
+        assert number == expected
+        assert taken <= number + 2 * workers + 2
+    assert taken == 200
+
+
+def test_predicting_imports_nothing_heavy(portrait: Path) -> None:
+    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas", "ray"]
     script = (
         "import sys; from happysad.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    for arguments in (
-        ["--help"],
-        ["--model", str(model_files["int8"]), "--crop", "whole", str(pictures / "red.png")],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", script, "predict", *arguments],
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-        assert done.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "predict", str(portrait)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stderr == ""

@@ -50,7 +50,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    for verb in VERBS:
+    # Of all verbs only the one that is asked for: the others' imports would be waited for.
+    asked = sys.argv[1:2]
+    for verb in asked if asked and asked[0] in VERBS else VERBS:
         import_module(f"happysad.cli.{verb}").register(app)
     try:
         app()
@@ -59,9 +61,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
             raise
+        extra = "plot" if error.name == "matplotlib" else "train"
         _fail(
             f"this needs the package {error.name}, which the light install leaves out: "
-            "pip install 'happysad[train]'"
+            f"pip install 'happysad[{extra}]'"
         )
 
 

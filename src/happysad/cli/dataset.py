@@ -9,8 +9,11 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the sub-commands of ``happysad dataset``."""
-    dataset = typer.Typer(no_args_is_help=True, help="Import datasets and draw practice ones.")
+    dataset = typer.Typer(
+        no_args_is_help=True, help="Import datasets, crop photographs, draw practice faces."
+    )
     dataset.command("import")(import_)
+    dataset.command("crop")(crop)
     dataset.command("draw")(draw)
     app.add_typer(dataset, name="dataset")
 
@@ -46,9 +49,9 @@ def import_(
 ) -> None:
     """Turn a known form into a dataset: folders happy and sad in OUT/training.
 
-    Images of other emotions are counted and left out, unless --others is given. A split that the source
-    states (train, validation, test) gets a folder of its own; what has none
-    goes to training.
+    Images of other emotions are counted and left out, unless --others is given.
+    A split that the source states (train, validation, test) gets a folder of
+    its own; what has none goes to training.
 
     Example: happysad dataset import fer2013.csv --out fer2013
     """
@@ -77,12 +80,55 @@ def import_(
             table.add_row(str(out / split), *(f"{count:,}" for count in counts.values()))
         Console().print(table)
     if done.left_out and not as_json:
-        others = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
-        typer.echo(f"left out, neither happy nor sad: {others}")
+        left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
+        typer.echo(f"left out, neither happy nor sad: {left_out}")
     for problem in done.bad:
         typer.echo(f"skipped: {problem}", err=True)
     if done.bad:
         typer.echo(f"{len(done.bad):,} rows could not be used", err=True)
+        raise typer.Exit(1)
+
+
+def crop(
+    source: Annotated[
+        Path, typer.Argument(help="A folder of photographs; it is searched through.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crops in pixels.")] = 224,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts as JSON instead of lines.")
+    ] = False,
+) -> None:
+    """Cut faces out of photographs as predict does, for training.
+
+    Of each picture the largest face, as a PNG file in the same place in OUT. What
+    has no face or cannot be read is left out and listed in OUT/skipped.csv, what
+    has several faces in OUT/several.csv.
+
+    Example: happysad dataset crop photos/ --out faces
+    """
+    from happysad.dataset.crop import SEVERAL_FILE, SKIPPED_FILE, crop_folder
+    from happysad.results import printable
+
+    done = crop_folder(source, out, size)
+    if as_json:
+        counts = {
+            "crops": len(done.crops),
+            "several_faces": len(done.several),
+            "no_face": len(done.no_face),
+            "unreadable": done.unreadable,
+        }
+        typer.echo(json.dumps(counts))
+    else:
+        typer.echo(f"{len(done.crops):,} faces in {out}")
+        if done.several:
+            typer.echo(f"{len(done.several):,} pictures have several, see {out / SEVERAL_FILE}")
+        if done.no_face:
+            typer.echo(f"{len(done.no_face):,} pictures have none, see {out / SKIPPED_FILE}")
+    for name, problem in done.unreadable.items():
+        typer.echo(f"skipped: {printable(name)}: {printable(problem)}", err=True)
+    if done.unreadable:
+        typer.echo(f"{len(done.unreadable):,} pictures could not be read", err=True)
         raise typer.Exit(1)
 
 

@@ -1,30 +1,37 @@
-"""`happysad predict`: classify pictures with an exported model."""
+"""`happysad predict`: the faces of pictures, or of a video, with their answers."""
 
 import csv
-import glob
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from happysad.errors import ImageError, ModelError
+from happysad.errors import HappysadError, ImageError
 
 if TYPE_CHECKING:
-    from happysad.classifier import Classifier
+    from happysad.copies import Copies
+    from happysad.detector import Detector
+    from happysad.pictures import Found
+    from happysad.results import Record
 
-SCHEMA: Final = 1
+T = TypeVar("T")
+R = TypeVar("R")
 
-_COLOURS: Final = {"happy": typer.colors.GREEN, "sad": typer.colors.BLUE}
+_COLOURS: Final = {"happy": typer.colors.YELLOW, "sad": typer.colors.BRIGHT_BLUE}
 
 
 class Crop(StrEnum):
     """What ``--crop`` takes."""
 
+    FACE = "face"
     WHOLE = "whole"
 
 
@@ -37,115 +44,251 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
-            help="Files, folders (searched through), globs, or - for one picture on standard "
-            "input.",
-        ),
-    ],
-    crop: Annotated[
-        Crop,
-        typer.Option(
-            help="What is looked at: the whole picture, which has to be one face already. (Finding "
-            "faces in whole photographs comes with the detector.)"
+            metavar="SOURCE",
+            help="Pictures, folders (searched through for pictures), globs, - for a picture on "
+            "standard input; or one video file, camera:0, or the address of a stream.",
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A .tflite file made by happysad export.")
+        Path | None,
+        typer.Option(help="A .tflite file made by happysad export; else the packaged one."),
     ] = None,
+    crop: Annotated[
+        Crop,
+        typer.Option(help="Find the faces; or take each whole picture, which is a face already."),
+    ] = Crop.FACE,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line instead of a table.")
     ] = False,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Also write a CSV file.", dir_okay=False)
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write a CSV file.", dir_okay=False),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that work on one picture.")] = 1,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Also save copies with boxes, labels and P(happy) drawn: a folder, or a file's "
+            "name for one picture or a video.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a video: draw each person's P(happy) over time."),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Of a video: look at every Nth frame.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures worked on at once; else as many as there are cores."),
+    ] = None,
 ) -> None:
-    """Tell happy faces from sad ones.
+    """Tell happy faces from sad ones, in pictures and videos.
 
-    Prints label, P(happy) and path of each picture as soon as it is known. Pictures that cannot
-    be read are listed on standard error and do not stop the others; the exit status is then 1.
+    Prints each face's label, P(happy) and picture as soon as they are known. What cannot be read
+    is listed on standard error and stops nothing else; the exit status is then 1. It is 2 if the
+    command could not run at all.
 
-    Example: happysad predict faces/ --model runs/first/model-int8.tflite --crop whole
-    """
-    from happysad.classifier import Classifier
+    \b
+    Examples:
+      happysad predict party.jpg
+      happysad predict holiday/ '*.png' --csv holiday.csv --annotate holiday-faces/
+      happysad predict - --json < party.jpg
+      happysad predict talk.mp4 --annotate talk-faces.mp4 --plot mood.png
+      happysad predict camera:0 --json
+      happysad predict crops/ --crop whole --model runs/first/model-int8.tflite
+    """  # noqa: D301 (the backspace keeps the lines apart)
+    from happysad.detector import Detector
+    from happysad.video.watch import is_video
 
-    if model is None:
-        raise ModelError(
-            "no model: this version comes without one; give --model FILE.tflite, which "
-            "happysad export makes"
+    workers = threads or _cores()
+    videos = [source for source in sources if is_video(source)]
+    if videos:
+        if len(sources) > 1:
+            raise HappysadError(f"{videos[0]}: a video goes alone; give one video at a time")
+        from happysad.cli.video import predict_video
+
+        with _quiet():
+            detector = Detector(model, crop=crop.value, threads=workers)
+        whole = predict_video(
+            videos[0],
+            detector,
+            as_json=as_json,
+            csv_file=csv_file,
+            annotate=annotate,
+            plot=plot,
+            every=every,
         )
-    classifier = Classifier(model, threads=threads)
-    failed = 0
-    with ExitStack() as stack:
-        rows = _csv_writer(csv_file, stack) if csv_file else None
-        if not as_json:
-            typer.echo(f"{'label':<9}  P(happy)  path")
-        for path in _expand(sources):
-            result = _classify(classifier, path)
-            if "error" in result:
-                failed += 1
-                typer.secho(f"error: {result['error']}", fg=typer.colors.RED, err=True)
-            if as_json:
-                typer.echo(json.dumps(result))
-            elif "error" not in result:
-                label, probability = result["label"], result["probability"]
-                colour = _COLOURS.get(label, typer.colors.YELLOW)
-                typer.echo(
-                    f"{typer.style(f'{label:<9}', fg=colour)}  {probability:8.4f}  "
-                    f"{_printable(path)}"
-                )
-            if rows:
-                rows.writerow(result)
-    if failed:
+    else:
+        if plot is not None or every != 1:
+            raise HappysadError("--plot and --every are for a video; leave them away for pictures")
+        with _quiet():
+            detector = Detector(model, crop=crop.value)
+        whole = _predict_pictures(sources, detector, as_json, csv_file, annotate, workers)
+    if not whole:
         raise typer.Exit(1)
 
 
-def _classify(classifier: "Classifier", path: str) -> dict[str, Any]:
-    """Make one line of output: a prediction, or why there is none."""
-    from happysad.image import read_image
+def _predict_pictures(
+    sources: list[str],
+    detector: "Detector",
+    as_json: bool,
+    csv_file: Path | None,
+    annotate: Path | None,
+    workers: int,
+) -> bool:
+    """Answer for every picture; returns whether all could be read."""
+    from happysad.copies import Copies
+    from happysad.pictures import find_pictures
+    from happysad.results import Summary, printable
 
-    result: dict[str, Any] = {"schema": SCHEMA, "path": path}
-    if path != "-" and Path(path).is_dir():
-        return result | {"error": f"{_printable(path)}: no pictures in this folder"}
+    copies = Copies(annotate, sources) if annotate else None
+    found: Iterable[Found] = find_pictures(sources, copies.folder if copies else None)
+    summary = Summary()
+    outputs: list[Callable[[Record], None]] = [
+        summary.add,
+        _print_json if as_json else _print_rows,
+    ]
+    with ExitStack() as stack:
+        if csv_file:
+            outputs.append(stack.enter_context(_csv_rows(csv_file)))
+        if sys.stderr.isatty() and not sys.stdout.isatty():
+            found = list(found)
+        answers = _in_order(lambda item: _look(item, detector, copies), found, workers)
+        stack.callback(answers.close)
+        records: Iterable[Record] = answers
+        if isinstance(found, list):
+            from happysad.progress import track
+
+            records = track(records, "Looking for faces", len(found))
+        if not as_json:
+            _print(f"{'label':<9}  P(happy)  {'face':<8}  picture")
+        try:
+            for record in records:
+                for output in outputs:
+                    output(record)
+                if "error" in record:
+                    message = f"error: {printable(record['error'])}"
+                    # Named anew each time: a progress bar puts itself in its place.
+                    typer.secho(message, fg=typer.colors.RED, file=sys.stderr)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    if summary.pictures > 1:
+        typer.echo(str(summary), err=True)
+    return not summary.errors
+
+
+def _look(found: "Found", detector: "Detector", copies: "Copies | None") -> "Record":
+    """Answer for one picture, and save its annotated copy if there are to be copies."""
+    from happysad.image import open_picture
+    from happysad.pictures import STDIN
+    from happysad.results import error_record, picture_record
+
+    path = found.path
+    if found.problem:
+        return error_record(path, f"{path}: {found.problem}")
     try:
-        image = read_image(sys.stdin.buffer.read() if path == "-" else path)
+        picture = open_picture(sys.stdin.buffer.read() if path == STDIN else path)
+        predictions = detector.predict(picture)
+        if copies:
+            from happysad.annotate import annotate
+
+            copies.save(path, annotate(picture.pixels(), predictions))
     except ImageError as error:
-        return result | {"error": _printable(str(error))}
-    (prediction,) = classifier.predict([image])
-    return result | {"label": prediction.label, "probability": round(prediction.probability, 6)}
+        return error_record(path, str(error))
+    return picture_record(path, (picture.width, picture.height), predictions)
 
 
-def _expand(sources: list[str]) -> Iterator[str]:
-    """Yield the paths that the sources stand for; one that is not there is yielded as it is."""
-    from happysad.image import SUFFIXES
+def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
+    """Map with threads: results in the order of the items, each as soon as it is there.
 
-    for source in sources:
-        matches = [source]
-        if source != "-" and not Path(source).exists():
-            # Path.glob takes no absolute patterns.
-            matches = sorted(glob.glob(source, recursive=True)) or matches  # noqa: PTH207
-        for match in matches:
-            if not Path(match).is_dir():
-                yield match
-                continue
-            found = sorted(p for p in Path(match).rglob("*") if p.suffix.lower() in SUFFIXES)
-            # A folder without pictures comes out as itself, to be reported.
-            yield from map(str, found or [Path(match)])
+    Few items are taken ahead, so that memory stays flat however many there are.
+    """
+    items = iter(items)
+    first = list(islice(items, 2))
+    items = chain(first, items)
+    if workers == 1 or len(first) < 2:
+        yield from map(function, items)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-
-def _csv_writer(path: Path, stack: ExitStack) -> "csv.DictWriter[str]":
-    from happysad.files import atomic
-
-    temporary = stack.enter_context(atomic(path))
-    file = stack.enter_context(
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-    )
-    columns = ("path", "label", "probability", "error")
-    writer = csv.DictWriter(file, columns, extrasaction="ignore")
-    writer.writeheader()
-    return writer
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            while pending and (pending[0].done() or len(pending) > 2 * workers):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _printable(text: str) -> str:
-    """Replace what no terminal shows: the bytes of file names that are not UTF-8."""
-    return text.encode("utf-8", "replace").decode()
+def _print(line: str) -> None:
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        # Whoever read it has gone: no error.
+        raise
+    except OSError as error:
+        raise HappysadError(f"standard output: cannot be written ({error.strerror})") from error
+
+
+def _print_json(record: "Record") -> None:
+    _print(json.dumps(record))
+
+
+def _print_rows(record: "Record") -> None:
+    from happysad.results import printable
+
+    path, faces = printable(record["path"]), record["faces"]
+    if record["status"] == "no face":
+        _print(f"{'no face':<31}  {path}")
+    for number, face in enumerate(faces, start=1):
+        label = typer.style(f"{face['label']:<9}", fg=_COLOURS.get(face["label"]))
+        place = f"{number} of {len(faces)}"
+        _print(f"{label}  {face['probability']:8.4f}  {place:<8}  {path}")
+
+
+@contextmanager
+def _csv_rows(path: Path) -> "Iterator[Callable[[Record], None]]":
+    """Write rows as they come: what is there stays there if the command is stopped."""
+    from happysad.results import COLUMNS, csv_rows
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The bytes of names that are not UTF-8 are written as they are.
+        file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+    except OSError as error:
+        raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
+    with file:
+
+        def write(record: "Record") -> None:
+            try:
+                writer.writerows(csv_rows(record))
+            except OSError as error:
+                raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
+
+        yield write
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what native code writes off standard error: LiteRT greets with a line of its own."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _cores() -> int:
+    # Not all cores of the machine may be ours, as in a container.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

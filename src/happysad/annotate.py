@@ -1,0 +1,150 @@
+"""Draw predictions into a picture: each face's box, label and P(happy)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from happysad.image import RgbImage
+from happysad.prediction import Label, Prediction
+
+COLOURS: Final[dict[Label, tuple[int, int, int]]] = {
+    "happy": (240, 180, 30),
+    "sad": (110, 190, 250),
+    "uncertain": (235, 235, 235),
+}
+"""Yellow and blue stay apart for every kind of colour vision; all are light, so that black letters
+and a black outline stand out. After Okabe and Ito, *Color Universal Design*, 2008."""
+
+_INK: Final = (0, 0, 0)
+_SMALLEST: Final = 11
+
+Area: TypeAlias = tuple[int, int, int, int]
+"""``(left, top, right, bottom)`` in whole pixels."""
+
+
+def annotate(
+    image: RgbImage, predictions: Sequence[Prediction], names: Sequence[str] | None = None
+) -> RgbImage:
+    """Draw predictions into a copy of a picture.
+
+    Args:
+        image: ``uint8 [height, width, 3]``, RGB.
+        predictions: The faces in it, with their answers.
+        names: What to write before each label, such as who it is.
+
+    Returns:
+        A picture of the same shape. Each face has a box with a plate like ``happy 0.98``: the label
+        and P(happy). Lines and letters grow with picture and face; plates keep clear of one another
+        where there is room.
+    """
+    drawn = np.array(image)
+    height, width = drawn.shape[:2]
+    prefixes = [f"{name}: " for name in names] if names else [""] * len(predictions)
+    boxes = [_within(prediction, width, height) for prediction in predictions]
+    for box, prediction in zip(boxes, predictions, strict=True):
+        _draw_frame(drawn, box, COLOURS[prediction.label])
+    taken: list[Area] = []
+    for box, prediction, prefix in zip(boxes, predictions, prefixes, strict=True):
+        text = f"{prefix}{prediction.label} {prediction.probability:.2f}"
+        plate = _fitting_plate(text, COLOURS[prediction.label], _letters(box, drawn), width)
+        place = _place(plate.shape[1], plate.shape[0], box, taken, width, height)
+        _paste(drawn, plate, place[0], place[1])
+        taken.append(place)
+    return drawn
+
+
+def _within(prediction: Prediction, width: int, height: int) -> Area:
+    """Round a box to whole pixels of the picture; where its border cuts the face, so is the box."""
+    left, top, across, down = prediction.face.box
+    x0, x1 = (round(min(max(x, 0), width)) for x in (left, left + across))
+    y0, y1 = (round(min(max(y, 0), height)) for y in (top, top + down))
+    return x0, y0, x1, y1
+
+
+def _letters(box: Area, image: RgbImage) -> int:
+    """Choose the letters' height in pixels: a part of the face, within what suits the picture."""
+    side: float = min(image.shape[:2])
+    return max(_SMALLEST, round(min(max((box[2] - box[0]) / 5, side / 100), side / 20)))
+
+
+def _draw_frame(image: RgbImage, box: Area, colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    side = min(right - left, bottom - top)
+    line = max(1, round(min(min(image.shape[:2]) / 200, side / 15)))
+    outline = max(1, line // 3)
+    for inset, thick, paint in ((0, line + 2 * outline, _INK), (outline, line, colour)):
+        x0, y0, x1, y1 = left + inset, top + inset, right - inset, bottom - inset
+        image[y0 : y0 + thick, x0:x1] = paint
+        image[max(0, y1 - thick) : y1, x0:x1] = paint
+        image[y0:y1, x0 : x0 + thick] = paint
+        image[y0:y1, max(0, x1 - thick) : x1] = paint
+
+
+def _fitting_plate(text: str, colour: tuple[int, int, int], letters: int, width: int) -> RgbImage:
+    """Make the text's plate; smaller, and then word under word, in a picture too narrow for it."""
+    below = text.replace(" ", "\n")
+    for words, size in ((text, letters), (text, _SMALLEST), (below, _SMALLEST), (below, 9)):
+        plate = _plate(words, colour, size)
+        if plate.shape[1] <= width:
+            break
+    return plate
+
+
+# Neighbouring frames of a video write the same few texts again and again.
+@lru_cache(maxsize=512)
+def _plate(text: str, colour: tuple[int, int, int], letters: int) -> RgbImage:
+    font, padding = _font(letters), max(2, letters // 5)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=font, spacing=2)
+    # Of one height whatever the letters are: "sad" and "happy" side by side.
+    lines = text.count("\n")
+    top, bottom = min(top, 0), max(bottom, round(letters * 1.25 * (1 + lines)))
+    size = (round(right - left) + 2 * padding, round(bottom - top))
+    plate = Image.new("RGB", size, colour)
+    ImageDraw.Draw(plate).multiline_text((padding - left, -top), text, _INK, font=font, spacing=2)
+    return np.asarray(plate)
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _place(
+    across: int, down: int, box: Area, taken: Sequence[Area], width: int, height: int
+) -> Area:
+    """Choose where a plate goes: by its box, in the picture, and on no other plate if it can be."""
+    left, top, right, bottom = box
+    corners = (
+        (left, top - down),
+        (left, bottom),
+        (right - across, top - down),
+        (right - across, bottom),
+        (left, top),
+        (left, bottom - down),
+    )
+    areas = []
+    for x, y in corners:
+        x, y = max(0, min(x, width - across)), max(0, min(y, height - down))
+        areas.append((x, y, x + across, y + down))
+    # One that was pushed back into the picture covers its own face: only if nothing else is free.
+    free = [area for area in areas if not any(_overlap(area, other) for other in taken)]
+    clear = [area for area in free if not _overlap(area, box)]
+    return (clear or free or areas)[0]
+
+
+def _overlap(first: Area, second: Area) -> bool:
+    return (
+        first[0] < second[2]
+        and second[0] < first[2]
+        and first[1] < second[3]
+        and second[1] < first[3]
+    )
+
+
+def _paste(image: RgbImage, plate: RgbImage, left: int, top: int) -> None:
+    part = image[top : top + plate.shape[0], left : left + plate.shape[1]]
+    part[:] = plate[: part.shape[0], : part.shape[1]]

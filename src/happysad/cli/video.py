@@ -1,0 +1,179 @@
+"""One video, camera or stream of `happysad predict`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from happysad.detector import Detector
+    from happysad.video.frames import Video
+    from happysad.video.timeline import Event, Timeline
+    from happysad.video.watch import Frame, Moment
+
+
+def predict_video(
+    source: str,
+    detector: "Detector",
+    *,
+    as_json: bool,
+    csv_file: Path | None,
+    annotate: Path | None,
+    plot: Path | None,
+    every: int,
+) -> bool:
+    """Watch one video, and write what was asked for. Ctrl-C ends a camera or stream.
+
+    Args:
+        source: See `happysad.video.frames.Video`.
+        detector: Finds and classifies the faces.
+        as_json: Print one line for each change, as it happens, in place of a table.
+        csv_file: Where a table with a row for each person and frame is to be.
+        annotate: Where the video with boxes is to be: a name ending in .mp4 or .webm, or a folder.
+        plot: Where a picture of the persons' probabilities over time is to be.
+        every: Only each so manieth frame is looked at.
+
+    Returns:
+        Whether the source was read to its end; what was seen before is written in any case.
+
+    Raises:
+        ImageError: The source cannot be read at all.
+        HappysadError: An output cannot be written.
+        typer.Exit: With status 130: Ctrl-C stopped a file. What was seen before is written.
+    """
+    from happysad.results import printable
+    from happysad.video.frames import Video
+    from happysad.video.outputs import annotated_path, annotated_video, timeline_rows, writing
+    from happysad.video.timeline import Curves, Timeline, clock
+    from happysad.video.watch import Watcher
+
+    if plot is not None:
+        # Now, not after an hour of work: Matplotlib may be missing.
+        from happysad.video.plot import check_plot_path, plot_timeline
+
+        with writing(plot):
+            check_plot_path(plot)
+    timeline, curves = Timeline(), Curves()
+    stopped = False
+    with ExitStack() as stack:
+        video = stack.enter_context(Video(source))
+        show = _json_line(source) if as_json else _text_line if video.live else _say_nothing
+        outputs: list[Callable[[Moment], None]] = []
+        draw = None
+        if annotate is not None:
+            draw = stack.enter_context(annotated_video(annotated_path(annotate, source), video))
+        if csv_file is not None:
+            outputs.append(stack.enter_context(timeline_rows(csv_file)))
+        if plot is not None:
+            outputs.append(curves.add)
+        watcher, due, moment = Watcher(detector), 0, None
+        frames = video.frames(every if draw is None else 1)
+        try:
+            for frame in frames if as_json or video.live else _with_bar(frames, video):
+                if frame.number >= due:
+                    due = frame.number + every
+                    moment = watcher.look(frame)
+                    for event in timeline.add(moment):
+                        show(event)
+                    for output in outputs:
+                        output(moment)
+                if draw and moment:
+                    draw(frame, moment)
+        except KeyboardInterrupt:
+            stopped = True
+    for event in timeline.end():
+        show(event)
+    if plot is not None:
+        title, band = printable(Path(source).name), detector.classifier.info.band
+        with writing(plot):
+            plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
+    whole = not video.broken and (video.live or not stopped)
+    if as_json:
+        persons = len(timeline.persons)
+        values = {"frame": timeline.frame, "persons": persons, "whole": whole}
+        _print_json(source, "end", timeline.time, values)
+    else:
+        _print_table(timeline, printable(source))
+    if video.broken:
+        where = f"{printable(source)}: breaks off after {clock(timeline.time)}"
+        message = f"error: {where}; what was seen before is kept"
+        typer.secho(message, fg=typer.colors.RED, err=True)
+    if not whole and stopped:
+        typer.echo(f"stopped after {clock(timeline.time)}; what was seen before is kept", err=True)
+        raise typer.Exit(130)
+    return whole
+
+
+def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
+    from rich.progress import TextColumn
+
+    from happysad.progress import progress_bar
+    from happysad.results import printable
+
+    begin = time.monotonic()
+    with progress_bar(TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task(printable(Path(video.name).name), total=video.count, rate="")
+        for frame in frames:
+            yield frame
+            rate = (frame.number + 1) / (time.monotonic() - begin)
+            bar.update(task, completed=frame.number + 1, rate=f"{rate:.0f} frames/s")
+
+
+def _json_line(source: str) -> "Callable[[Event], None]":
+    def show(event: "Event") -> None:
+        values = {
+            "frame": event.frame,
+            "person": event.person,
+            "label": event.prediction.label,
+            "probability": round(event.prediction.probability, 6),
+            "box": [round(value, 1) for value in event.prediction.face.box],
+        }
+        _print_json(source, event.kind, event.time, values)
+
+    return show
+
+
+def _print_json(source: str, event: str, seconds: float, values: dict[str, Any]) -> None:
+    from happysad.results import SCHEMA
+
+    line = {"schema": SCHEMA, "path": source, "event": event, "time": round(seconds, 3), **values}
+    print(json.dumps(line), flush=True)
+
+
+def _text_line(event: "Event") -> None:
+    from happysad.video.timeline import clock
+
+    what = f"{event.prediction.label}  {event.prediction.probability:.2f}"
+    if event.kind == "leaves":
+        what = "leaves"
+    print(f"{clock(event.time):>8}  person {event.person}  {what}", flush=True)
+
+
+def _say_nothing(_: "Event") -> None:
+    """A file's table comes at the end."""
+
+
+def _print_table(timeline: "Timeline", name: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from happysad.video.timeline import clock
+
+    console = Console()
+    if not timeline.persons:
+        console.print(f"{escape(name)}: no face was found", highlight=False, soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, title=escape(name), title_justify="left")
+    for heading in ("person", "from", "to", "happy", "uncertain", "sad", "mean P(happy)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, person in timeline.persons.items():
+        shares = (f"{person.share(label):.0%}" for label in ("happy", "uncertain", "sad"))
+        times = (clock(person.first), clock(person.last))
+        table.add_row(str(number), *times, *shares, f"{person.probability:.2f}")
+    console.print(table)

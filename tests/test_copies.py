@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from happysad.copies import Copies
+from happysad.errors import HappysadError
+from happysad.image import SUFFIXES, RgbImage, read_image
+
+RED: RgbImage = np.full((40, 50, 3), (200, 30, 30), np.uint8)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with pictures of the same names in several folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("left/deep/1.png", "left/2.png", "right/1.png", "right/2.png", "top.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(name)
+    return tmp_path
+
+
+def saved(out: str, sources: list[str], paths: list[str]) -> list[str]:
+    copies = Copies(Path(out), sources)
+    for path in paths:
+        copies.save(path, RED)
+    return sorted(str(path.relative_to(out)) for path in Path(out).rglob("*") if path.is_file())
+
+
+def test_one_folder_is_mirrored(desk: Path) -> None:
+    assert saved("out", ["left/"], ["left/2.png", "left/deep/1.png"]) == ["2.png", "deep/1.png"]
+
+
+def test_files_of_one_folder_keep_their_names(desk: Path) -> None:
+    absolute = str(desk / "right" / "2.png")
+    assert saved("out", ["right/1.png", absolute], ["right/1.png", absolute]) == ["1.png", "2.png"]
+
+
+def test_same_names_from_different_folders_do_not_meet(desk: Path) -> None:
+    paths = ["left/deep/1.png", "left/2.png", "right/1.png", "right/2.png", "top.png"]
+    sources = ["left", "*/[12].png", "top.png", "left/../top.png"]
+    assert saved("out", sources, paths) == sorted(paths)
+    assert saved("again", ["left", "right"], paths[:4]) == sorted(paths[:4])
+
+
+def test_standard_input_has_a_name_too(desk: Path) -> None:
+    assert saved("out", ["-", "left/2.png"], ["-", "left/2.png"]) == ["left/2.png", "stdin.png"]
+
+
+def test_a_single_picture_may_become_a_file(desk: Path) -> None:
+    copies = Copies(Path("made/top-annotated.jpg"), ["top.png"])
+    copies.save("top.png", RED)
+    assert np.abs(read_image("made/top-annotated.jpg").astype(int) - RED).max() < 6
+    assert copies.folder is None
+
+
+@pytest.mark.parametrize("sources", [["left"], ["*.png"], ["top.png", "right/1.png"]])
+def test_several_pictures_do_not_become_one_file(desk: Path, sources: list[str]) -> None:
+    with pytest.raises(HappysadError, match="one file, and there may be several pictures"):
+        Copies(Path("out.jpg"), sources)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_a_copy_has_the_format_of_its_name(desk: Path, suffix: str) -> None:
+    Copies(Path("out"), ["x"]).save(f"x{suffix}", RED)
+    copy = read_image(f"out/x{suffix}")
+    assert copy.shape == RED.shape and np.abs(copy.astype(int) - RED).max() < 12
+
+
+def test_a_name_without_a_format_is_kept(desk: Path) -> None:
+    assert saved("out", ["photo", "x.jfif"], ["photo", "x.jfif"]) == ["photo", "x.jfif"]
+    assert (read_image("out/photo") == RED).all()
+
+
+def test_a_source_is_never_written_over(desk: Path) -> None:
+    for out, sources in (
+        (".", ["top.png"]),
+        ("left", ["left/2.png"]),
+        ("left", ["left"]),
+        ("left", ["left/deep", "right"]),
+    ):
+        with pytest.raises(HappysadError, match="where annotated copies are to go"):
+            Copies(Path(out), sources)
+    with pytest.raises(HappysadError, match="written over"):
+        Copies(Path("top.png"), ["top.png"]).save("top.png", RED)
+    (desk / "link.png").symlink_to("top.png")
+    with pytest.raises(HappysadError, match="written over"):
+        Copies(Path("top.png"), ["link.png"]).save("link.png", RED)
+    (desk / "out").mkdir()
+    (desk / "out" / "left").symlink_to(desk / "left", target_is_directory=True)
+    with pytest.raises(HappysadError, match="written over"):
+        Copies(Path("out"), ["left", "right"]).save("left/2.png", RED)
+    assert all(read_image(str(path)).shape == (4, 4, 3) for path in desk.rglob("*.png"))
+
+
+def test_no_glob_leads_out_of_the_folder(desk: Path) -> None:
+    assert saved("out", ["left/*/../../right/1.png"], ["left/deep/../../right/1.png"]) == [
+        "right/1.png"
+    ]
+
+
+def test_what_cannot_be_written_is_told(desk: Path) -> None:
+    (desk / "file").write_text("no folder")
+    with pytest.raises(HappysadError, match=r"file: no such folder can be made"):
+        Copies(Path("file"), ["top.png"])
+    copies = Copies(Path("out"), ["left", "right"])
+    (desk / "out" / "left").write_text("in the way")
+    with pytest.raises(HappysadError, match=r"cannot be written \("):
+        copies.save("left/2.png", RED)

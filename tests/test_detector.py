@@ -1,0 +1,123 @@
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from happysad import Detector, ImageError, ModelError
+from happysad.classifier import Precision
+from happysad.detector import PACKAGED_MODEL
+from happysad.image import Picture, RgbImage, Source, open_picture, read_image
+
+Files = dict[Precision, Path]
+
+needs_model = pytest.mark.skipif(
+    not PACKAGED_MODEL.is_file(), reason="this checkout has no packaged model"
+)
+
+
+@pytest.fixture(scope="module")
+def hopper() -> Path:
+    """Matplotlib's picture of Grace Hopper: one face."""
+    cbook = pytest.importorskip("matplotlib.cbook")
+    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def tinted(image: RgbImage, red: float, blue: float) -> RgbImage:
+    return (image * [red, 1, blue]).astype(np.uint8)
+
+
+def test_each_face_gets_its_own_answer(model_files: Files, hopper: Path) -> None:
+    image = read_image(hopper)
+    blue = np.asarray(Image.fromarray(tinted(image, 0.3, 1)).resize((400, 469)))
+    both = np.zeros((600, 912, 3), np.uint8)
+    both[:, :512], both[:469, 512:] = tinted(image, 1, 0.3), blue
+
+    red, small = Detector(model_files["float32"]).predict(both)
+
+    assert (red.label, small.label) == ("happy", "sad")
+    assert red.probability > 0.7 > 0.3 > small.probability
+    assert red.face.box[0] < 512 < small.face.box[0]
+
+
+def test_the_answer_is_the_same_from_every_kind_of_source(model_files: Files, hopper: Path) -> None:
+    detector = Detector(model_files["float32"])
+    (expected,) = detector.predict(hopper)
+    with Image.open(hopper) as picture, hopper.open("rb") as file:
+        sources: list[Source | Picture] = [
+            str(hopper),
+            hopper.read_bytes(),
+            BytesIO(hopper.read_bytes()),
+            file,
+            picture,
+            np.asarray(picture),
+            open_picture(hopper),
+        ]
+        for source in sources:
+            assert detector.predict(source) == [expected]
+
+
+def test_a_list_gives_a_list_of_answers(model_files: Files, hopper: Path) -> None:
+    detector = Detector(model_files["float32"])
+    empty = np.full((200, 300, 3), 90, np.uint8)
+    answers = detector.predict([hopper, empty, hopper])
+    assert answers == [detector.predict(hopper), [], detector.predict(hopper)]
+    assert detector.predict((hopper,)) == answers[:1]
+    assert detector.predict([]) == []
+
+
+def test_with_whole_the_middle_of_the_picture_is_the_face(model_files: Files) -> None:
+    picture = np.full((100, 300, 3), (0, 0, 255), np.uint8)
+    picture[:, 100:200] = (255, 0, 0)
+
+    (prediction,) = Detector(model_files["float32"], crop="whole").predict(picture)
+
+    assert prediction.label == "happy"
+    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-4)), abs=0.01)
+    assert prediction.face.box == (100, 0, 100, 100)
+    assert prediction.face.landmarks == ()
+    assert prediction.face.confidence == 1
+
+
+def test_a_picture_that_cannot_be_read_is_an_image_error(
+    model_files: Files, tmp_path: Path, hopper: Path
+) -> None:
+    detector = Detector(model_files["float32"], max_pixels=1000)
+    with pytest.raises(ImageError, match="no such file"):
+        detector.predict(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="limit"):
+        detector.predict(hopper)
+    cut = hopper.read_bytes()[:20_000]
+    with pytest.raises(ImageError, match="truncated"):
+        Detector(model_files["float32"]).predict([hopper, cut])
+
+
+def test_a_model_that_is_missing_is_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.tflite"):
+        Detector(tmp_path / "none.tflite")
+
+
+def test_sixteen_threads_share_a_detector(model_files: Files, hopper: Path) -> None:
+    detector = Detector(model_files["int8"])
+    image = read_image(hopper)
+    pictures = [tinted(image, 0.3 + i / 50, 1 - i / 50)[:, : 512 - i] for i in range(32)]
+    expected = [detector.predict(picture) for picture in pictures]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(detector.predict, pictures)) == expected
+
+
+@needs_model
+def test_the_packaged_model_is_used_where_none_is_given(hopper: Path) -> None:
+    (prediction,) = Detector().predict(hopper)
+    assert prediction.label in ("happy", "sad", "uncertain")
+    assert 0 < prediction.probability < 1
+
+
+@needs_model
+def test_a_laughing_astronaut_is_happy() -> None:
+    data = pytest.importorskip("skimage.data")
+    predictions = Detector().predict(data.astronaut())
+    assert predictions[0].label == "happy"

@@ -1,0 +1,98 @@
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from happysad.pictures import STDIN, Found, find_pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures here and below, hidden ones, other files, a loop and a second way in."""
+    root = tmp_path / "all [sorts]"
+    (root / "b" / "deep").mkdir(parents=True)
+    (root / ".thumbnails").mkdir()
+    for name in ("c.png", "a.JPG", "b/2.webp", "b/deep/1.tif", ".hidden.png", ".thumbnails/x.png"):
+        Image.new("RGB", (2, 2)).save(root / name, "PNG")
+    (root / "notes.txt").write_text("no picture")
+    (root / "talk.mp4").write_bytes(b"no picture either")
+    (root / "b" / "loop").symlink_to(root / "b", target_is_directory=True)
+    (root / "z").symlink_to(root / "b", target_is_directory=True)
+    return root
+
+
+def names(root: Path, *sources: str | Path, leave_out: Path | None = None) -> list[str]:
+    found = list(find_pictures([str(source) for source in sources], leave_out))
+    assert not [each for each in found if each.problem]
+    return [os.path.relpath(each.path, root) for each in found]
+
+
+def test_a_folder_is_searched_in_order_each_picture_once(folder: Path) -> None:
+    assert names(folder, folder) == ["a.JPG", "b/2.webp", "b/deep/1.tif", "c.png"]
+
+
+def test_what_is_left_out_is_not_searched(folder: Path) -> None:
+    assert names(folder, folder, leave_out=folder / "b") == ["a.JPG", "c.png"]
+    pattern = f"{str(folder).replace('[', '[[]')}/**/*.*[Gf]"
+    assert names(folder, pattern) == ["a.JPG", "b/deep/1.tif"]
+    assert names(folder, pattern, leave_out=folder / "b") == ["a.JPG"]
+
+
+def test_sources_keep_their_order_and_a_named_file_is_taken_as_it_is(folder: Path) -> None:
+    found = find_pictures([STDIN, str(folder / "notes.txt"), str(folder / "b")])
+    assert [Path(each.path).name for each in found] == [STDIN, "notes.txt", "2.webp", "1.tif"]
+
+
+def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert [each.path for each in find_pictures(["*.[pJ]*"])] == ["a.JPG", "c.png"]
+    # Folders that match are searched, unless ** lists what is in them anyway.
+    assert names(folder, "b*") == ["b/2.webp", "b/deep/1.tif"]
+    assert names(folder, "[b]/**") == names(folder, "./[b]/**/*.*") == ["b/2.webp", "b/deep/1.tif"]
+    assert names(folder, ".th*/*") == [".thumbnails/x.png"]
+    (strange,) = find_pictures(["b/**.png"])
+    assert strange.problem == "no file matches" or "no valid glob" in strange.problem
+
+
+def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
+    odd = folder / "what[1]?.png"
+    Image.new("RGB", (2, 2)).save(odd)
+    assert list(find_pictures([str(odd)])) == [Found(str(odd))]
+
+
+def test_sources_that_stand_for_nothing_say_so(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = list(find_pictures([str(tmp_path / "empty"), str(tmp_path / "*.nothing"), "none.png"]))
+    assert [each.problem for each in found] == ["no pictures in this folder", "no file matches", ""]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = b"caf\xe9.png"
+    try:
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (found,) = find_pictures([str(tmp_path)])
+    assert os.fsencode(found.path).endswith(name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions work otherwise there")
+def test_a_folder_that_may_not_be_read_is_told_and_the_others_searched() -> None:
+    # Not tmp_path: only its owner may enter it, and root, who may read anything, steps back here.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "locked").mkdir(mode=0)
+        Image.new("RGB", (2, 2)).save(root / "picture.png")
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            locked, picture = find_pictures([name])
+        finally:
+            os.seteuid(user)
+        (root / "locked").chmod(0o700)
+    assert locked.path.endswith("locked") and "cannot be searched (Permission" in locked.problem
+    assert picture.path.endswith("picture.png")

@@ -1,0 +1,90 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import happysad
+from happysad.classifier import Classifier
+from happysad.video.smoothing import MARGIN, TIME_CONSTANT, Smoother
+
+# Beyond what the smoother takes for certain, it answers that.
+probabilities = st.floats(0.001, 0.999)
+CLASSIFIER = Classifier(Path(happysad.__file__).parent / "models" / "happysad.tflite")
+
+
+@given(probabilities, st.lists(st.floats(0.001, 10), min_size=1, max_size=30))
+def test_what_is_constant_stays_so(probability: float, intervals: list[float]) -> None:
+    smoother = Smoother(CLASSIFIER)
+    for time in np.cumsum(intervals).tolist():
+        label, smoothed = smoother.update(time, probability)
+        assert smoothed == pytest.approx(probability, abs=1e-9)
+        assert label == CLASSIFIER.label(smoothed)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 5), probabilities), min_size=1, max_size=50))
+def test_the_smoothed_lies_among_what_was_seen(looks: list[tuple[float, float]]) -> None:
+    smoother, time, seen = Smoother(CLASSIFIER), 0.0, []
+    for interval, probability in looks:
+        time += interval
+        seen.append(probability)
+        smoothed = smoother.update(time, probability)[1]
+        assert min(seen) - 1e-9 <= smoothed <= max(seen) + 1e-9
+
+
+@given(st.floats(0, 1))
+def test_certainty_stays_finite(probability: float) -> None:
+    smoothed = Smoother(CLASSIFIER).update(0.0, probability)[1]
+    assert smoothed == pytest.approx(probability, abs=0.0011)
+
+
+@given(
+    st.sampled_from(CLASSIFIER.info.band),
+    st.lists(st.floats(-0.99, 0.99), min_size=1, max_size=60),
+    probabilities,
+)
+def test_a_wobble_about_a_boundary_changes_the_label_at_most_once(
+    boundary: float, wobble: list[float], start: float
+) -> None:
+    smoother = Smoother(CLASSIFIER)
+    labels = [smoother.update(0.0, start)[0]]
+    for i, part in enumerate(wobble, start=1):
+        # So far apart that nothing is left of what was before.
+        labels.append(smoother.update(i * 100.0, boundary + part * MARGIN)[0])
+
+    assert sum(a != b for a, b in pairwise(labels)) <= 1
+
+
+def test_a_clear_change_changes_the_label_after_a_moment() -> None:
+    smoother = Smoother(CLASSIFIER)
+    assert smoother.update(0.0, 0.95)[0] == "happy"
+    assert smoother.update(1 / 30, 0.05)[0] == "happy"
+    for frame in range(2, 60):
+        label, _ = smoother.update(frame / 30, 0.05)
+    assert label == "sad"
+
+
+def test_after_the_time_constant_two_thirds_have_come_through() -> None:
+    smoother = Smoother(CLASSIFIER)
+    smoother.update(0.0, 0.5)
+    logit = 2.0
+    smoothed = smoother.update(TIME_CONSTANT, 1 / (1 + math.exp(-logit)))[1]
+    assert math.log(smoothed / (1 - smoothed)) == pytest.approx(logit * (1 - 1 / math.e))
+
+
+@given(st.floats(0.05, 0.6), st.floats(0, 2 * math.pi))
+def test_it_does_not_matter_how_often_one_looks(hertz: float, phase: float) -> None:
+    """A mood that swings once in two seconds or slower, seen 10 and 30 times a second."""
+
+    def watch(rate: int) -> list[float]:
+        smoother, smoothed = Smoother(CLASSIFIER), []
+        for look in range(6 * rate):
+            time = look / rate
+            mood = 0.5 + 0.4 * math.sin(2 * math.pi * hertz * time + phase)
+            smoothed.append(smoother.update(time, mood)[1])
+        return smoothed
+
+    assert watch(10) == pytest.approx(watch(30)[::3], abs=0.05)
