@@ -6,8 +6,9 @@ First, on labelled photographs (folders happy and sad; in ``Some_Name_0012.jpg``
 Some_Name): balanced accuracy and area under the ROC curve of the packaged model for crops of
 several sides, middles, and with and without levelling the eyes, colour and grey photographs apart.
 The interval is of the difference to the framing that happysad uses, from 1,000 bootstrap resamples
-of persons. `happysad.faces` was settled with these figures, so the portraits are, for the choice of
-framing, no longer unseen.
+of persons. The portraits are cut tight: the box is about as large as the picture, so larger sides
+show mirrored borders, and a framing that needs surroundings cannot win here. `happysad.faces` was
+settled with these figures: as far as the choice of framing goes, the portraits are not unseen.
 
 Second, on a sample of the training images (which are crops already): where the face's box lies in
 them. A crop of a photograph should look like that.

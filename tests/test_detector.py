@@ -38,7 +38,6 @@ def test_each_face_gets_its_own_answer(model_files: Files, hopper: Path) -> None
     red, small = Detector(model_files["float32"]).predict(both)
 
     assert (red.label, small.label) == ("happy", "sad")
-    assert red.probability > 0.7 > 0.3 > small.probability
     assert red.face.box[0] < 512 < small.face.box[0]
 
 

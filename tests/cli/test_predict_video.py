@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from happysad.classifier import Precision
-from happysad.video.frames import Video
 from happysad.image import RgbImage
+from happysad.video.frames import Video
 from happysad.video.outputs import COLUMNS, video_writer
 
 COUNT, RATE, SIZE = 45, 15.0, (480, 240)
