@@ -35,6 +35,8 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/training_speed.py
 
 clean:

@@ -50,9 +50,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Of all verbs only the one that is asked for: the others' imports would be waited for.
+    # Only the verb that is asked for: the others' imports would be waited for. Demo runs others.
     asked = sys.argv[1:2]
-    for verb in asked if asked and asked[0] in VERBS else VERBS:
+    for verb in asked if asked and asked[0] in VERBS and asked != ["demo"] else VERBS:
         import_module(f"happysad.cli.{verb}").register(app)
     try:
         app()

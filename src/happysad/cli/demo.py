@@ -14,11 +14,13 @@ def demo(
     ] = Path("happysad-demo"),
     seed: Annotated[int, typer.Option(help="Another seed draws other faces.")] = 0,
 ) -> None:
-    """See the whole chain at work: draw faces, train, evaluate, export, predict.
+    """See the whole chain at work: draw faces, train, evaluate, export, predict a photograph.
 
     Offline, in a few minutes. Every step is a command that you can type yourself. The network
     starts from random weights and sees 400 faces for a minute: expect it to learn, not to excel.
     """
+    from matplotlib.cbook import get_sample_data
+
     from happysad.cli import app
 
     console = Console(soft_wrap=True, highlight=False)
@@ -41,8 +43,14 @@ def demo(
     model = run / "model-int8.tflite"
     some = [test / label / name for label in ("happy", "sad") for name in _first(test / label)]
     step("Predict with the int8 file", "predict", *some, "--model", model, "--crop", "whole")
+    # Rear Admiral Grace Hopper, a photograph of the US Navy's (public domain).
+    portrait = get_sample_data("grace_hopper.jpg", asfileobj=False)
+    step("And a photograph, with the packaged model", "predict", portrait, "--annotate", folder)
     report = run / f"evaluation-{test.name}" / "report.html"
-    console.print(f"\n[b]Done.[/b] The report: [b]{report}[/b]\nAll that was made: {folder}")
+    console.print(
+        f"\n[b]Done.[/b] The report: [b]{report}[/b]\n"
+        f"The photograph: {folder / 'grace_hopper.jpg'}\nAll that was made: {folder}"
+    )
 
 
 def _first(folder: Path, number: int = 4) -> list[str]:
