@@ -1,6 +1,7 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,28 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder so that nobody ever sees half of it.
+
+    Args:
+        path: Where the finished folder is to be; it must not exist.
+
+    Yields:
+        A folder beside it to write to. When the block ends without an error, it becomes ``path``;
+        else it is removed.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        # Left by one that was killed.
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def atomic_text(path: Path, text: str) -> None:

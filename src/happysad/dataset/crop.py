@@ -1,7 +1,6 @@
 """Cut the faces out of photographs, framed as predicting frames them: data to train on."""
 
 import csv
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from PIL import Image
 from happysad.dataset.scan import GROUPS_FILE
 from happysad.errors import DatasetError, ImageError
 from happysad.faces import FaceFinder, cut_faces
+from happysad.files import atomic_folder
 from happysad.image import open_picture
 from happysad.pictures import find_pictures
 from happysad.progress import track
@@ -62,28 +62,23 @@ def crop_folder(source: Path, out: Path, size: int) -> Cropped:
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
     found = list(find_pictures([str(source)], leave_out=out))
     done, finder = Cropped(), FaceFinder()
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for item in track(found, "Cropping"):
-            name = Path(item.path).relative_to(source).as_posix()
-            if item.problem:
-                done.unreadable[name] = item.problem
-            else:
-                _crop(source, partial, name, size, finder, done)
-        if not done.crops:
-            raise DatasetError(
-                f"{source}: no face found in {len(done.no_face):,} pictures, "
-                f"{len(done.unreadable):,} could not be read; give a folder of photographs of faces"
-            )
-        _write_lists(partial, done)
-        _carry_groups(source, partial, done.crops)
-        partial.rename(out)
+        with atomic_folder(out) as folder:
+            for item in track(found, "Cropping"):
+                name = Path(item.path).relative_to(source).as_posix()
+                if item.problem:
+                    done.unreadable[name] = item.problem
+                else:
+                    _crop(source, folder, name, size, finder, done)
+            if not done.crops:
+                raise DatasetError(
+                    f"{source}: no face found in {len(done.no_face):,} pictures, "
+                    f"{len(done.unreadable):,} could not be read; give a folder of photographs"
+                )
+            _write_lists(folder, done)
+            _carry_groups(source, folder, done.crops)
     except OSError as error:
         raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return done
 
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import shutil
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from PIL import Image
 from happysad.dataset.scan import GROUPS_FILE, OTHER, class_number
 from happysad.dataset.sources import Row, open_source
 from happysad.errors import DatasetError, ImageError
+from happysad.files import atomic_folder
 from happysad.image import read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
@@ -98,21 +98,16 @@ def import_dataset(
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
     done = Imported()
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for row in track(rows, "Importing", total):
-            _import_row(row, partial, labels, others, done)
-            if strict and done.bad:
-                raise DatasetError(f"{source}: {done.bad[0]}")
-        if not done.counts:
-            raise DatasetError(_nothing_found(source, done))
-        partial.rename(out)
+        with atomic_folder(out) as folder:
+            for row in track(rows, "Importing", total):
+                _import_row(row, folder, labels, others, done)
+                if strict and done.bad:
+                    raise DatasetError(f"{source}: {done.bad[0]}")
+            if not done.counts:
+                raise DatasetError(_nothing_found(source, done))
     except OSError as error:
         raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return done
 
 
