@@ -144,8 +144,8 @@ def test_parquet_with_text_labels_and_rows_without_images(tmp_path: Path) -> Non
     assert done.counts == {("training", "happy"): 1, ("training", "sad"): 1}
     assert done.bad == [
         "faces.parquet, row 3: the row holds no image bytes",
-        "faces.parquet, row 4: cannot be read (not a picture, or not JPEG, PNG, WebP, BMP, GIF or TIFF; "
-        "convert it to JPEG)",
+        "faces.parquet, row 4: cannot be read (not a picture, or not JPEG, PNG, WebP, BMP, GIF or "
+        "TIFF; convert it to JPEG)",
         "faces.parquet, row 5: has no label",
     ]
 
