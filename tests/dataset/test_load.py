@@ -45,7 +45,7 @@ def test_unreadable_images_are_left_out_and_named(folder: Path) -> None:
     (folder / "sad" / "text.jpg").write_text("hello")
     dataset = load(folder, 32, store=folder / "crops.npy")
     assert [item.path.name for item in dataset.skipped] == ["a_half.png", "empty.png", "text.jpg"]
-    assert dataset.skipped[1].reason == "happy/empty.png: cannot be read (not a picture)"
+    assert dataset.skipped[1].reason.startswith("happy/empty.png: cannot be read")
     assert len(dataset.samples) == len(dataset.sha256) == len(dataset.crops) == 8
     # What was kept is still in step: names, labels and pixels.
     for sample, crop in zip(dataset.samples, dataset.crops, strict=True):
