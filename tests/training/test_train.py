@@ -246,11 +246,9 @@ label_smoothing = 0.1
 
 [[stages]]
 task = "emotions"
-layers = "all"
 epochs = 2
 
 [[stages]]
-layers = "block_14"
 neither = 0.5
 epochs = 1
 """
@@ -275,9 +273,8 @@ def test_other_emotions_take_part_where_the_recipe_says_so(
         raise KeyboardInterrupt
 
     broken = tmp_path / "broken"
-    for _ in recipe.stages:
-        with pytest.raises(KeyboardInterrupt):
-            train(faces_and_others, recipe, broken, resume=True, on_epoch=stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(faces_and_others, recipe, broken, on_epoch=stop)
     train(faces_and_others, recipe, broken, resume=True)
     expected, resumed = (load_network(run / "model.keras").get_weights() for run in (whole, broken))
     for one, other in zip(expected, resumed, strict=True):
@@ -288,10 +285,11 @@ def test_faces_that_are_neither_are_pulled_to_the_middle(
     tmp_path: Path, faces_and_others: Path
 ) -> None:
     """Told apart by colour alone, the others' probability has to come near one half."""
-    text = EMOTIONS_FIRST.replace("epochs = 2", "epochs = 1").replace("block_14", "all")
-    text = text.replace("neither = 0.5\nepochs = 1", "neither = 2.0\nepochs = 12")
-    (tmp_path / "recipe.toml").write_text(text + "learning_rate = 0.003\naveraging = 0.8\n")
-    run = train(faces_and_others, read_recipe(str(tmp_path / "recipe.toml")), tmp_path / "run").run
+    text = EMOTIONS_FIRST.replace("neither = 0.5\nepochs = 1", "neither = 2.0\nepochs = 12")
+    (tmp_path / "recipe.toml").write_text(text + "learning_rate = 0.01\n")
+    recipe = read_recipe(str(tmp_path / "recipe.toml"))
+    recipe = replace(recipe, stages=recipe.stages[1:])
+    run = train(faces_and_others, recipe, tmp_path / "run").run
     network = load_network(run / "model.keras")
     rng = np.random.default_rng(9)
     noise = np.array((120, 120, 120)) + rng.integers(-60, 60, (20, 32, 32, 3))
