@@ -32,7 +32,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, red_is_happy: keras.Model) -> 
     make_dataset(faces, 40, seed=1, size=48)
     dataset = load(faces, 32)
     run = Run(tmp_path_factory.mktemp("runs") / "first")
-    run.begin(read_recipe("seed"), faces, resume=False)
+    recipe = replace(read_recipe("seed"), weights="/home/somebody/mobilenet.weights.h5")
+    run.begin(recipe, faces, resume=False)
     run.note(fingerprint=dataset.fingerprint)
     write_manifest(run.manifest, dataset, split(dataset, 0.5))
     red_is_happy.save(run.model)
@@ -124,6 +125,13 @@ def test_a_refusal_is_told_and_is_the_exit_status(
     assert result.exit_code == 2
     assert "float16 loses" in result.stderr
     assert "--force" in result.stderr
+
+
+def test_a_model_that_is_passed_on_does_not_tell_where_it_was_made(run: Path) -> None:
+    export_run(run, ["float32"])
+    content = (run / "model-float32.tflite").read_bytes()
+    assert b"mobilenet.weights.h5" in content
+    assert b"somebody" not in content
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:

@@ -141,7 +141,9 @@ def export_run(
             happysad=__version__,
             created=datetime.now(UTC).date().isoformat(),
         )
-        content = add_metadata(quantise(graph, precision, representative), info, asdict(recipe))
+        # Of a weights file only the name: where it lay is nobody's business.
+        settings = asdict(recipe) | {"weights": Path(recipe.weights).name}
+        content = add_metadata(quantise(graph, precision, representative), info, settings)
         out = path / f"model-{precision}.tflite"
         return write_checked(content, reference, precision, out, force=force)
 
