@@ -2,10 +2,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from happysad.dataset.synthetic import make_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -85,3 +88,20 @@ def model_files(
         files[precision] = folder / f"model-{precision}.tflite"
         files[precision].write_bytes(add_metadata(content, info, {"name": "colours"}))
     return files
+
+
+@pytest.fixture
+def as_stored() -> "Callable[[Image.Image, int], Image.Image]":
+    """What a camera stores so that a viewer, following the EXIF orientation, sees the picture."""
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    return lambda upright, orientation: (
+        upright.transpose(turns[orientation]) if orientation > 1 else upright.copy()
+    )

@@ -1,5 +1,6 @@
 import io
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -191,18 +192,10 @@ def test_odd_pictures_are_searched_like_any_other(shape: tuple[int, int]) -> Non
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_has_the_same_faces_however_the_camera_was_held(orientation: int) -> None:
-    stored = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    image = Image.fromarray(hopper())
-    turned = image.transpose(stored[orientation]) if orientation > 1 else image
+def test_a_photo_has_the_same_faces_however_the_camera_was_held(
+    orientation: int, as_stored: Callable[[Image.Image, int], Image.Image]
+) -> None:
+    turned = as_stored(Image.fromarray(hopper()), orientation)
     (face,) = find(jpeg(np.asarray(turned), orientation))
     (expected,) = find(hopper())
     assert face.box == pytest.approx(expected.box, abs=3)

@@ -3,6 +3,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,12 @@ def test_each_kind_of_pixel_becomes_8_bit_rgb(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_stands_upright_however_the_camera_was_held(orientation: int) -> None:
+def test_a_photo_stands_upright_however_the_camera_was_held(
+    orientation: int, as_stored: Callable[[Image.Image, int], Image.Image]
+) -> None:
     upright = red_blue()
     upright.paste((0, 200, 0), (0, 0, 32, 4))
-    # What the camera stores so that a viewer, following the tag, sees `upright`.
-    stored = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    picture = upright.transpose(stored[orientation]) if orientation > 1 else upright
+    picture = as_stored(upright, orientation)
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = read_image(encoded(picture, "PNG", exif=exif))

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from happysad.errors import HappysadError
-from happysad.files import atomic
+from happysad.files import atomic, writing
 from happysad.image import SUFFIXES, RgbImage
 from happysad.pictures import STDIN, is_glob, split_glob
 
@@ -71,11 +71,8 @@ class Copies:
             )
         # A name that says nothing of the format is kept.
         form = None if target.suffix.lower() in SUFFIXES else "PNG"
-        try:
-            with atomic(target) as temporary:
-                Image.fromarray(image).save(temporary, form, quality=92)
-        except OSError as error:
-            raise HappysadError(f"{target}: cannot be written ({error.strerror})") from error
+        with writing(target), atomic(target) as temporary:
+            Image.fromarray(image).save(temporary, form, quality=92)
 
     def _target(self, path: str) -> Path:
         if self.folder is None:

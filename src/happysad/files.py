@@ -7,6 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from happysad.errors import HappysadError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a `HappysadError` of what the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:

@@ -253,23 +253,20 @@ def _print_rows(record: "Record") -> None:
 @contextmanager
 def _csv_rows(path: Path) -> "Iterator[Callable[[Record], None]]":
     """Write rows as they come: what is there stays there if the command is stopped."""
+    from happysad.files import writing
     from happysad.results import COLUMNS, csv_rows
 
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The bytes of names that are not UTF-8 are written as they are.
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-    except OSError as error:
-        raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
     with file:
 
         def write(record: "Record") -> None:
-            try:
+            with writing(path):
                 writer.writerows(csv_rows(record))
-            except OSError as error:
-                raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
 
         yield write
 

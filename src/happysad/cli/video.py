@@ -45,9 +45,10 @@ def predict_video(
         HappysadError: An output cannot be written.
         typer.Exit: With status 130: Ctrl-C stopped a file. What was seen before is written.
     """
+    from happysad.files import writing
     from happysad.results import printable
     from happysad.video.frames import Video
-    from happysad.video.outputs import annotated_path, annotated_video, timeline_rows, writing
+    from happysad.video.outputs import annotated_path, annotated_video, timeline_rows
     from happysad.video.timeline import Curves, Timeline, clock
     from happysad.video.watch import Watcher
 

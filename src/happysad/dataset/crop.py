@@ -1,13 +1,14 @@
 """Cut the faces out of photographs, framed as predicting frames them: data to train on."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
-from happysad.dataset.scan import GROUPS_FILE
+from happysad.dataset.scan import GROUPS_FILE, read_groups
 from happysad.errors import DatasetError, ImageError
 from happysad.faces import FaceFinder, cut_faces
 from happysad.files import atomic_folder
@@ -113,19 +114,14 @@ def _write_lists(folder: Path, done: Cropped) -> None:
 
 
 def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
-    path = source / GROUPS_FILE
-    if not path.is_file():
+    if not (source / GROUPS_FILE).is_file():
         return
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            groups = [(row["path"], row["group"]) for row in csv.DictReader(file)]
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a UTF-8 CSV with the columns path,group") from error
-    rows = [(crops[name], group) for name, group in groups if name in crops]
+    groups = read_groups(source)
+    rows = [(crops[name], group) for name, group in groups.items() if name in crops]
     _write_csv(folder / GROUPS_FILE, ("path", "group"), rows)
 
 
-def _write_csv(path: Path, columns: tuple[str, str], rows: list[tuple[str, object]]) -> None:
+def _write_csv(path: Path, columns: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
     # Surrogates carry the bytes of file names that are not UTF-8.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)

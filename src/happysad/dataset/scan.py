@@ -165,13 +165,22 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
     ]
 
 
-def _grouped_by_file(folder: Path, samples: list[Sample]) -> list[Sample]:
+def read_groups(folder: Path) -> dict[str, str]:
+    """Read a folder's groups.csv: path, relative to the folder → group, which may be empty.
+
+    Raises:
+        DatasetError: The file is not of that form.
+    """
     path = folder / GROUPS_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            groups = {row["path"]: row["group"] or None for row in csv.DictReader(file)}
+            return {row["path"]: row["group"] for row in csv.DictReader(file)}
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: not a UTF-8 CSV with the columns path,group") from error
+
+
+def _grouped_by_file(folder: Path, samples: list[Sample]) -> list[Sample]:
+    groups = {path: group or None for path, group in read_groups(folder).items()}
     return [
         Sample(sample.path, sample.label, groups.get(sample.path.relative_to(folder).as_posix()))
         for sample in samples

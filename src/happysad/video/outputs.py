@@ -11,7 +11,7 @@ import cv2
 
 from happysad.annotate import annotate
 from happysad.errors import HappysadError
-from happysad.files import atomic
+from happysad.files import atomic, writing
 from happysad.image import RgbImage
 from happysad.video.frames import Video
 from happysad.video.watch import SUFFIXES, Frame, Moment
@@ -161,12 +161,3 @@ def video_writer(
         written.release()
         if found < count:
             raise HappysadError(f"{path}: the video was not written to its end; is the disk full?")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Make a `HappysadError` of what the disk refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
