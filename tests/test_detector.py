@@ -8,14 +8,9 @@ from PIL import Image
 
 from happysad import Detector, ImageError, ModelError
 from happysad.classifier import Precision
-from happysad.detector import PACKAGED_MODEL
 from happysad.image import Picture, RgbImage, Source, open_picture, read_image
 
 Files = dict[Precision, Path]
-
-needs_model = pytest.mark.skipif(
-    not PACKAGED_MODEL.is_file(), reason="this checkout has no packaged model"
-)
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +103,12 @@ def test_sixteen_threads_share_a_detector(model_files: Files, hopper: Path) -> N
         assert list(pool.map(detector.predict, pictures)) == expected
 
 
-@needs_model
 def test_the_packaged_model_is_used_where_none_is_given(hopper: Path) -> None:
     (prediction,) = Detector().predict(hopper)
     assert prediction.label in ("happy", "sad", "uncertain")
     assert 0 < prediction.probability < 1
 
 
-@needs_model
 def test_a_laughing_astronaut_is_happy() -> None:
     data = pytest.importorskip("skimage.data")
     predictions = Detector().predict(data.astronaut())

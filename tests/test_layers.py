@@ -14,7 +14,7 @@ ORDER = [
     {"training", "evaluation", "export", "video"},
     {"dataset", "detector", "annotate", "copies", "pictures", "results"},
     {"classifier", "faces"},
-    {"image", "prediction", "files", "progress"},
+    {"image", "prediction", "released", "files", "progress"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -19,14 +19,16 @@ import numpy as np
 from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.importers import import_dataset
 from happysad.dataset.load import load
-from happysad.files import atomic
+from happysad.files import atomic, atomic_folder
 
 
-def main() -> None:
-    """Lay out and report."""
-    source, out = Path(sys.argv[1]), Path(sys.argv[2])
-    if out.exists():
-        sys.exit(f"{out} exists: remove it, or give another folder")
+def lay_out(source: Path, final: Path) -> None:
+    """Make the folder; it is complete or not there."""
+    with atomic_folder(final) as out:
+        _fill(source, out)
+
+
+def _fill(source: Path, out: Path) -> None:
     for part, side in (("training", "training"), ("public_test", "test")):
         imported = import_dataset(
             source / f"other_{part}.parquet", out / f"{side}.partial", others=True
@@ -55,6 +57,14 @@ def main() -> None:
             writer.writerow([sample.relative_to(out).as_posix()])
             sample.unlink()
     print(f"{len(leaked)} training images left out that also stand in the test set")
+
+
+def main() -> None:
+    """Lay out and report."""
+    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    if out.exists():
+        sys.exit(f"{out} exists: remove it, or give another folder")
+    lay_out(source, out)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from happysad.errors import ModelError
 from happysad.prediction import LABELS, Label
+from happysad.released import MODEL, read_released
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "dynamic", "int8")
@@ -68,11 +69,12 @@ class Classifier:
         info: What the file says of itself.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
+    def __init__(self, path: str | Path | None = None, threads: int = 1) -> None:
         """Open a model file and check it.
 
         Args:
-            path: A `.tflite` file that happysad exported.
+            path: A `.tflite` file that happysad exported; None means the released one, which
+                comes with the package.
             threads: How many threads LiteRT works with for one crop.
 
         Raises:
@@ -80,10 +82,13 @@ class Classifier:
         """
         self._threads = threads
         self._local = threading.local()
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from error
+        if path is None:
+            path, content = MODEL, read_released(MODEL)
+        else:
+            try:
+                content = Path(path).read_bytes()
+            except OSError as error:
+                raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from error
         self._flatbuffer, self.info = _unpack(content, str(path))
         _check_tensors(self._interpreter(str(path)), self.info, str(path))
 

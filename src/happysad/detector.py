@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, overload
+from typing import Any, Literal, overload
 
 from happysad.classifier import Classifier
 from happysad.faces import FaceFinder, cut_faces
 from happysad.image import MAX_PIXELS, Picture, Source, fit_square, open_picture
 from happysad.prediction import Face, Prediction
-
-PACKAGED_MODEL: Final = Path(__file__).parent / "models" / "happysad.tflite"
 
 
 class Detector:
@@ -37,7 +35,7 @@ class Detector:
         """Open the model.
 
         Args:
-            model: A `.tflite` file that happysad exported; None means the packaged one.
+            model: A `.tflite` file that happysad exported; None means the released one.
             crop: What is classified: each ``"face"`` that is found, or the ``"whole"`` picture
                 (its centred square), which then has to be one face already.
             max_pixels: Pictures with more pixels are refused.
@@ -46,7 +44,7 @@ class Detector:
         Raises:
             ModelError: The model is missing, damaged, or was not made by happysad.
         """
-        self.classifier = Classifier(PACKAGED_MODEL if model is None else model, threads=threads)
+        self.classifier = Classifier(model, threads=threads)
         self._finder = FaceFinder() if crop == "face" else None
         self._max_pixels = max_pixels
 

@@ -19,6 +19,8 @@ EVERYTHING = Augmentation(
     blur=1,
     low_resolution=1,
     jpeg=1,
+    noise=1,
+    occlusion=1,
 )
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from happysad.errors import DatasetError, ModelError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.features import features
+from happysad.training.fit import _targets as make_targets
 from happysad.training.fit import learning_rate
 from happysad.training.network import build_network, load_network
 from happysad.training.recipe import Stage, read_recipe
@@ -250,7 +251,9 @@ epochs = 2
 
 [[stages]]
 neither = 0.5
-epochs = 1
+distillation = 0.7
+epochs = 2
+augmentation = { flip = 0.5 }
 """
 
 
@@ -273,21 +276,50 @@ def test_other_emotions_take_part_where_the_recipe_says_so(
         raise KeyboardInterrupt
 
     broken = tmp_path / "broken"
-    with pytest.raises(KeyboardInterrupt):
-        train(faces_and_others, recipe, broken, on_epoch=stop)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            train(faces_and_others, recipe, broken, on_epoch=stop, resume=True)
     train(faces_and_others, recipe, broken, resume=True)
     expected, resumed = (load_network(run / "model.keras").get_weights() for run in (whole, broken))
     for one, other in zip(expected, resumed, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_network_learns_its_own_earlier_opinions(tmp_path: Path) -> None:
+    labels, opinions = np.array([0, 1, 2], np.uint8), np.full((3, 3), 1 / 3, np.float32)
+    opinions[2] = 0.1, 0.7, 0.2
+    recipe = read_recipe("fine-tune")
+    stage = Stage(neither=0.5, distillation=0.5)
+    targets, weights = make_targets(labels, np.arange(3), recipe, stage, [opinions])
+    assert targets[:, 0] == pytest.approx([0.25, 0.75, 0.65])
+    assert weights.tolist() == [1.0, 1.0, 0.5]
+
+
+def test_what_saw_only_grey_reads_colours_by_their_luminance(faces: Path, tmp_path: Path) -> None:
+    for path in faces.rglob("*.png"):
+        grey = tmp_path / "grey" / path.relative_to(faces)
+        grey.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).convert("L").save(grey)
+    recipe = replace(
+        read_recipe("scratch"), input_size=32, stages=(Stage(layers="head", epochs=1),)
+    )
+    train(tmp_path / "grey", recipe, tmp_path / "run")
+    network = load_network(tmp_path / "run" / "model.keras")
+    first = network.get_layer("backbone").get_layer("Conv1")
+    colour = Image.open(next((faces / "happy").iterdir())).convert("RGB").resize((32, 32))
+    views = [colour, colour.convert("L").convert("RGB")]
+    seen, seen_grey = first(np.stack([np.asarray(v, np.float32) for v in views])).numpy()
+    np.testing.assert_allclose(seen, seen_grey, atol=0.01 * np.abs(seen_grey).max())
+
+
 def test_faces_that_are_neither_are_pulled_to_the_middle(
     tmp_path: Path, faces_and_others: Path
 ) -> None:
     """Told apart by colour alone, the others' probability has to come near one half."""
-    text = EMOTIONS_FIRST.replace("neither = 0.5\nepochs = 1", "neither = 2.0\nepochs = 12")
-    (tmp_path / "recipe.toml").write_text(text + "learning_rate = 0.01\n")
+    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
     recipe = read_recipe(str(tmp_path / "recipe.toml"))
+    last = Stage(neither=2.0, epochs=12, learning_rate=0.01)
+    recipe = replace(recipe, stages=(recipe.stages[0], last))
     recipe = replace(recipe, stages=recipe.stages[1:])
     run = train(faces_and_others, recipe, tmp_path / "run").run
     network = load_network(run / "model.keras")

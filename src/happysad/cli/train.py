@@ -17,11 +17,18 @@ def train(
         Path, typer.Option(help="The run directory to make: model, split, curves, history.")
     ],
     recipe: Annotated[
-        str, typer.Option(help="fine-tune (best), seed (the baseline), or a .toml file.")
-    ] = "fine-tune",
+        str | None,
+        typer.Option(
+            help="fine-tune, adapt (from the released model, for few photos), seed (the baseline), "
+            "scratch, or a .toml file. Default: fine-tune; with --weights happysad: adapt."
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Backbone's start: imagenet (downloads), none, or a weights file."),
+        typer.Option(
+            help="What to start from: happysad (the released model), imagenet (downloads), none, "
+            "or a weights file."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, augmentation, weights.")] = None,
     quick: Annotated[
@@ -50,12 +57,14 @@ def train(
     on both sides. Interrupted, the same command with --resume goes on.
 
     Example: happysad train faces/ --recipe fine-tune --out runs/first
+
+    With 50 to 500 photos of your own: happysad train faces/ --weights happysad --out runs/ours
     """
     from happysad.training.checkpoint import Epoch
     from happysad.training.recipe import read_recipe
     from happysad.training.train import train as run_training
 
-    chosen = read_recipe(recipe)
+    chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))
     if quick:
         chosen = chosen.quick()
     if weights is not None:

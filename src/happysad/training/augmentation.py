@@ -32,12 +32,18 @@ def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbI
         crop = cv2.LUT(crop, levels.clip(0, 255).astype(np.uint8))
     if rng.random() < how.grey:
         crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if rng.random() < how.occlusion:
+        crop = _occlude(crop, rng)
     if rng.random() < how.blur:
         crop = cv2.GaussianBlur(crop, (0, 0), len(crop) / 96 * rng.uniform(0.4, 1.6))
     if rng.random() < how.low_resolution:
         side = max(8, int(len(crop) * rng.uniform(0.2, 0.6)))
         small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
         crop = cv2.resize(small, (len(crop), len(crop)), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < how.noise:
+        # One value for all three channels: grey crops stay grey.
+        noise = rng.normal(0, rng.uniform(3, 25), (*crop.shape[:2], 1))
+        crop = (crop + noise).clip(0, 255).astype(np.uint8)
     if rng.random() < how.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 75))]
         crop = np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR))
@@ -61,3 +67,15 @@ def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbIma
         crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(moved)
+
+
+def _occlude(crop: RgbImage, rng: np.random.Generator) -> RgbImage:
+    """Put a grey rectangle before a part of the face: Zhong et al. 2017, "Random Erasing"."""
+    size = len(crop)
+    sides = (size * rng.uniform(0.2, 0.6, 2)).astype(int)
+    # It may reach over the border, so that borders are covered as often as the middle.
+    left, top = (rng.uniform(-sides / 2, size - sides / 2)).astype(int)
+    crop = crop.copy()
+    covered = np.s_[max(0, top) : top + sides[1], max(0, left) : left + sides[0]]
+    crop[covered] = rng.integers(256)
+    return crop

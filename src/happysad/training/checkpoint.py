@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from happysad.files import atomic
 
 Arrays = list[npt.NDArray[Any]]
+
+_PARTS: Final = ("best", "network", "optimizer", "average", "opinions")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Checkpoint:
         network: All variables of the network.
         optimizer: All variables of the optimizer.
         average: Moving average of the network's weights; empty where the stage has none.
+        opinions: What the network said at the end of the last emotions stage; empty before.
     """
 
     progress: Progress
@@ -98,13 +101,12 @@ class Checkpoint:
     network: Arrays
     optimizer: Arrays
     average: Arrays
+    opinions: Arrays
 
     def write(self, path: Path) -> None:
         """Write a ``.npz`` file in one step."""
         arrays = {
-            f"{part}-{i}": array
-            for part in ("best", "network", "optimizer", "average")
-            for i, array in enumerate(getattr(self, part))
+            f"{part}-{i}": array for part in _PARTS for i, array in enumerate(getattr(self, part))
         }
         arrays["progress"] = np.array(json.dumps(asdict(self.progress)))
         with atomic(path) as temporary:
@@ -121,6 +123,6 @@ class Checkpoint:
                     file[f"{part}-{i}"]
                     for i in range(sum(name.startswith(f"{part}-") for name in file.files))
                 ]
-                for part in ("best", "network", "optimizer", "average")
+                for part in _PARTS
             }
         return cls(Progress(**progress, history=history), **parts)

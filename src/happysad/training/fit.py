@@ -13,9 +13,9 @@ import numpy.typing as npt
 from rich.progress import TextColumn
 
 from happysad.prediction import LABELS
-from happysad.progress import progress_bar
+from happysad.progress import progress_bar, track
 from happysad.training.batches import batches
-from happysad.training.checkpoint import Checkpoint, Epoch, Progress
+from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
 from happysad.training.recipe import Recipe, Stage
 
@@ -60,13 +60,14 @@ def fit(
     saved = Checkpoint.read(checkpoint) if checkpoint.is_file() else None
     progress = saved.progress if saved else Progress()
     best = saved.best if saved else []
+    opinions = saved.opinions if saved else []
     if saved:
         # Before the stage begins: what a frozen backbone says is computed then.
         variables = _variables(network.layers)
         _assign(variables, saved.network[: len(variables)])
     for number in range(progress.stage, len(recipe.stages)):
         stage = recipe.stages[number]
-        trainer = _Trainer(network, data, recipe, stage)
+        trainer = _Trainer(network, data, recipe, stage, opinions)
         if saved:
             _assign(trainer.variables, saved.network)
             _assign(trainer.optimizer.variables, saved.optimizer)
@@ -82,9 +83,12 @@ def fit(
                 _values(trainer.variables),
                 _values(trainer.optimizer.variables),
                 trainer.average,
+                opinions,
             ).write(checkpoint)
             on_epoch(progress)
-        _assign(network.weights, best[: len(network.weights)])
+        _assign(trainer.weights, best)
+        if any(later.distillation for later in recipe.stages[number + 1 :]) and trainer.emotions:
+            opinions = [trainer.opinions()]
         progress.next_stage()
     return progress
 
@@ -92,7 +96,9 @@ def fit(
 class _Trainer:
     """One stage at work: the layers it trains, its optimizer, its average of weights."""
 
-    def __init__(self, network: keras.Model, data: Data, recipe: Recipe, stage: Stage) -> None:
+    def __init__(
+        self, network: keras.Model, data: Data, recipe: Recipe, stage: Stage, opinions: Arrays
+    ) -> None:
         self.network, self.data, self.recipe, self.stage = network, data, recipe, stage
         self.emotions = stage.task == "emotions"
         binary = data.labels < len(LABELS)
@@ -121,7 +127,9 @@ class _Trainer:
             self.model = keras.Model(inputs, x)
         self.variables = _variables([*network.layers, *top])
         self.weights = [*network.weights, *(w for layer in top for w in layer.weights)]
-        self.targets, self.sample_weights = _targets(data.labels, self.training, recipe, stage)
+        self.targets, self.sample_weights = _targets(
+            data.labels, self.training, recipe, stage, opinions
+        )
         _thaw(network.get_layer("backbone"), stage.layers)
         if stage.weight_decay:
             self.optimizer = keras.optimizers.AdamW(
@@ -161,7 +169,7 @@ class _Trainer:
                     self.data.crops,
                     self.training,
                     batch_size=recipe.batch_size,
-                    augmentation=recipe.augmentation,
+                    augmentation=stage.augmentation or recipe.augmentation,
                     seed=recipe.seed,
                     epoch=epoch,
                     then=self.then,
@@ -209,6 +217,19 @@ class _Trainer:
         now = _values(self.weights)
         old = self.average or now
         self.average = [a * keep + b * (1 - keep) for a, b in zip(old, now, strict=True)]
+
+    def opinions(self) -> npt.NDArray[np.float32]:
+        """Say of every crop which emotions its face and its mirror image show, ``[N, classes]``."""
+
+        def say(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            both = np.concatenate([crops, crops[:, :, ::-1]])
+            return np.asarray(self.model.predict_on_batch(self.then(both) if self.then else both))
+
+        parts = []
+        for start in track(range(0, len(self.data.labels), 64), "Asking the network's opinion"):
+            said = say(self.data.crops[start : start + 64])
+            parts.append((said[: len(said) // 2] + said[len(said) // 2 :]) / 2)
+        return np.concatenate(parts)
 
     def _validate(self) -> tuple[float, float]:
         """Measure the weights that would be kept, and hold them as the candidate."""
@@ -265,19 +286,25 @@ def _emotions_top(count: int, dropout: float) -> list[keras.layers.Layer]:
 
 
 def _targets(
-    labels: npt.NDArray[np.uint8], training: npt.NDArray[np.intp], recipe: Recipe, stage: Stage
+    labels: npt.NDArray[np.uint8],
+    training: npt.NDArray[np.intp],
+    recipe: Recipe,
+    stage: Stage,
+    opinions: Arrays,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Give each crop its target, ``[N, 1]`` or one-hot ``[N, classes]``, and its weight ``[N]``."""
     weights = np.ones(len(labels), np.float32)
+    targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
+    if stage.distillation:
+        targets += np.float32(stage.distillation) * (opinions[0] - targets)
     if stage.task == "emotions":
-        return np.eye(int(labels.max()) + 1, dtype=np.float32)[labels], weights
-    targets = np.where(labels < len(LABELS), labels, 0.5).astype(np.float32)
+        return targets, weights
     if recipe.class_weights:
         counts = np.bincount(labels[training])[: len(LABELS)]
         for label, count in enumerate(counts):
             weights[labels == label] = counts.sum() / (len(LABELS) * count)
     weights[labels >= len(LABELS)] = stage.neither
-    return targets[:, None], weights
+    return targets[:, 1:2] + targets[:, 2:].sum(axis=1, keepdims=True) / 2, weights
 
 
 def _accuracy(targets: Any, outputs: Any) -> Any:

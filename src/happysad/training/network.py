@@ -1,10 +1,14 @@
 """The network: MobileNetV2 without its top, dense layers, one sigmoid."""
 
+import io
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from happysad.errors import ModelError
+from happysad.files import atomic
+from happysad.released import WEIGHTS, read_released
 
 NO_DOWNLOAD = (
     "the ImageNet weights of MobileNetV2 (9 MB, from Keras's storage) could not be downloaded "
@@ -32,6 +36,8 @@ def build_network(
         dense: Widths of the dense ReLU layers.
         dropout: Fraction dropped after each of them.
         weights: Of the backbone: ``"imagenet"`` (downloaded by Keras), ``"none"``, or a file.
+            ``"happysad"`` takes the released model's, and its dense layers too where ``dense``
+            gives them the same widths.
 
     Returns:
         A model from ``uint8 [N, input_size, input_size, 3]`` to P(happy) ``float32 [N, 1]``.
@@ -48,14 +54,50 @@ def build_network(
         x = keras.layers.Dense(width, activation="relu", name=f"dense_{i}")(x)
         x = keras.layers.Dropout(dropout, name=f"dropout_{i}")(x)
     x = keras.layers.Dense(1, name="logit")(x)
-    return keras.Model(inputs, keras.layers.Activation("sigmoid", name="happy")(x), name="happysad")
+    happy = keras.layers.Activation("sigmoid", name="happy")(x)
+    network = keras.Model(inputs, happy, name="happysad")
+    if weights == "happysad":
+        read_weights(network, read_released(WEIGHTS))
+    return network
+
+
+def see_in_grey(network: keras.Model) -> None:
+    """Make a network that was trained on grey crops alone read colours by their luminance.
+
+    For grey crops it stays the same function. What it makes of colours is else a remnant of the
+    weights it started from. ITU-R BT.601's luminance, as Pillow and OpenCV turn colour to grey.
+    """
+    kernel = network.get_layer("backbone").get_layer("Conv1").kernel
+    luminance = np.array([0.299, 0.587, 0.114], np.float32)[:, None]
+    kernel.assign(keras.ops.sum(kernel, axis=2, keepdims=True) * luminance)
+
+
+def write_weights(network: keras.Model, path: Path) -> None:
+    """Write a network's weights as float16, half the size of what was trained."""
+    arrays = [keras.ops.convert_to_numpy(variable) for variable in network.weights]
+    with atomic(path) as temporary:
+        np.savez_compressed(
+            temporary, **{f"{i:03}": array.astype(np.float16) for i, array in enumerate(arrays)}
+        )
+
+
+def read_weights(network: keras.Model, content: bytes) -> None:
+    """Give a network the weights that `write_weights` wrote.
+
+    Where the dense layers have other widths, only the backbone gets them.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = [file[name] for name in file.files]
+    variables = network.weights
+    if [v.shape for v in variables] != [array.shape for array in arrays]:
+        variables = network.get_layer("backbone").weights
+    for variable, array in zip(variables, arrays, strict=False):
+        variable.assign(array)
 
 
 def _backbone(input_size: int, weights: str) -> keras.Model:
     build = keras.applications.MobileNetV2
     shape = {"input_shape": (input_size, input_size, 3), "include_top": False, "name": "backbone"}
-    if weights == "happysad":
-        raise ModelError("this version has no released model yet: give --weights imagenet or FILE")
     if weights == "imagenet":
         try:
             backbone = build(weights="imagenet", **shape)
@@ -63,7 +105,7 @@ def _backbone(input_size: int, weights: str) -> keras.Model:
             raise ModelError(NO_DOWNLOAD.format(_first_line(error))) from error
     else:
         backbone = build(weights=None, **shape)
-    if weights not in ("imagenet", "none"):
+    if weights not in ("imagenet", "happysad", "none"):
         if not Path(weights).is_file():
             raise ModelError(f"{weights}: no such weights file")
         try:

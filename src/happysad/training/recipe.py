@@ -11,7 +11,7 @@ import tomli_w
 
 from happysad.errors import RecipeError
 
-PACKAGED: Final = ("seed", "fine-tune", "scratch")
+PACKAGED: Final = ("seed", "fine-tune", "adapt", "scratch")
 LAYERS: Final = ("head", "all", *(f"block_{i}" for i in range(1, 17)))
 TASKS: Final = ("happy-sad", "emotions")
 SCHEDULES: Final = ("constant", "cosine")
@@ -37,6 +37,8 @@ class Augmentation:
         blur: Probability of a Gaussian blur.
         low_resolution: Probability of being scaled down and up again.
         jpeg: Probability of strong JPEG compression.
+        noise: Probability of a sensor's noise.
+        occlusion: Probability that a rectangle covers a part.
     """
 
     rotation: float = _in(0, 180, 0.0)
@@ -49,6 +51,8 @@ class Augmentation:
     blur: float = _in(0, 1, 0.0)
     low_resolution: float = _in(0, 1, 0.0)
     jpeg: float = _in(0, 1, 0.0)
+    noise: float = _in(0, 1, 0.0)
+    occlusion: float = _in(0, 1, 0.0)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Stage:
             by it stays.
         neither: In a happy-sad stage, the weight of each face of another emotion, whose target is
             one half; 0 = they take no part.
+        distillation: Share of each target that is the network's own opinion at the end of the last
+            emotions stage, averaged over the crop and its mirror image; the rest is the label.
+            In a happy-sad stage half of what it takes for another emotion counts as happy.
+            Furlanello et al. 2018, "Born-Again Neural Networks".
         epochs: How many at most.
         learning_rate: The highest value it takes.
         schedule: ``"constant"``, or ``"cosine"``: falls along a half cosine to a hundredth.
@@ -70,11 +78,13 @@ class Stage:
         patience: Epochs without a lower validation loss before it stops early; 0 = never.
         weight_decay: Decoupled weight decay (AdamW); 0 is plain Adam.
         averaging: Decay of the moving average of weights, by step; 0 = no averaging.
+        augmentation: How this stage varies training crops, instead of the recipe's augmentation.
     """
 
     layers: str = field(default="head", metadata={"choices": LAYERS})
     task: str = field(default="happy-sad", metadata={"choices": TASKS})
     neither: float = _in(0, 10, 0.0)
+    distillation: float = _in(0, 1, 0.0)
     epochs: int = _in(1, 10_000, 1)
     learning_rate: float = _in(1e-7, 1, 0.001)
     schedule: str = field(default="constant", metadata={"choices": SCHEDULES})
@@ -82,6 +92,7 @@ class Stage:
     patience: int = _in(0, 10_000, 0)
     weight_decay: float = _in(0, 1, 0.0)
     averaging: float = _in(0, 0.99999, 0.0)
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -164,12 +175,24 @@ def read_recipe(source: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source}: not valid TOML ({error})") from error
     recipe: Recipe = _build(Recipe, values, source, "")
+    taught = False
+    for i, stage in enumerate(recipe.stages):
+        if stage.distillation and not taught:
+            raise RecipeError(
+                f"{source}: stages[{i}].distillation needs a stage before it with "
+                'task = "emotions", whose opinions it can learn'
+            )
+        taught |= stage.task == "emotions"
     return recipe
 
 
 def recipe_toml(recipe: Recipe) -> str:
     """Write a recipe as TOML; `read_recipe` reads the same recipe back."""
-    return tomli_w.dumps(asdict(recipe))
+    values = asdict(recipe)
+    for stage in values["stages"]:
+        if stage["augmentation"] is None:
+            del stage["augmentation"]
+    return tomli_w.dumps(values)
 
 
 def _build(kind: type, values: dict[str, Any], source: str, where: str) -> Any:
@@ -191,6 +214,8 @@ def _check(kind: Any, limits: Mapping[str, Any], value: Any, source: str, at: st
     def refuse(expected: str) -> RecipeError:
         return RecipeError(f"{source}: {at} must be {expected}, not {value!r}")
 
+    if kind == Augmentation | None:
+        kind = Augmentation
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise refuse("a table")

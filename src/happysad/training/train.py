@@ -16,11 +16,12 @@ from happysad.dataset.split import split, write_manifest
 from happysad.errors import DatasetError
 from happysad.evaluation.plots import contact_sheet, plot_history
 from happysad.files import atomic
+from happysad.image import RgbImage
 from happysad.prediction import LABELS
 from happysad.training.augmentation import augment
 from happysad.training.checkpoint import Epoch, Progress
 from happysad.training.fit import Data, fit
-from happysad.training.network import build_network
+from happysad.training.network import build_network, see_in_grey
 from happysad.training.recipe import Recipe
 from happysad.training.run import Run
 
@@ -127,6 +128,8 @@ def train(
         validation=int(validation.sum()),
         skipped=len(dataset.skipped),
     )
+    if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
+        see_in_grey(network)
     # Last of all: with this file the run is finished.
     with atomic(run.model) as temporary:
         network.save(temporary)
@@ -159,6 +162,10 @@ def _write_skipped(run: Run, dataset: Dataset) -> None:
         writer = csv.writer(file)
         writer.writerow(["path", "reason"])
         writer.writerows((entry.path, entry.reason) for entry in dataset.skipped)
+
+
+def _is_grey(crop: RgbImage) -> bool:
+    return bool((crop == crop[..., :1]).all())
 
 
 def _sha256(path: Path) -> str | None:
