@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench mediapipe release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
@@ -11,6 +11,8 @@ help:
 	@echo "make check  lint and types"
 	@echo "make format rewrite the code in the project's format"
 	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
+	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
+	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -39,5 +41,16 @@ bench: $(READY)
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/training_speed.py
 
+mediapipe:
+	$(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-mediapipe/bin/python -m pip install --quiet --group mediapipe
+
+WEIGHTS ?= imagenet
+release-model: $(READY)
+	$(BIN)/python tools/release_model.py $(DATA) $(WEIGHTS) build/release
+	$(BIN)/python benchmarks/recipes.py build/release/run build/release/data/test
+	$(BIN)/python benchmarks/release.py build/release/data
+
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-mediapipe build dist .mypy_cache .pytest_cache .ruff_cache

@@ -68,6 +68,9 @@ def fit(
     for number in range(progress.stage, len(recipe.stages)):
         stage = recipe.stages[number]
         trainer = _Trainer(network, data, recipe, stage, opinions)
+        if trainer.emotions and len(best) == len(trainer.weights):
+            # Two emotions stages in a row: the second goes on with the first one's softmax.
+            _assign(trainer.weights, best)
         if saved:
             _assign(trainer.variables, saved.network)
             _assign(trainer.optimizer.variables, saved.optimizer)
