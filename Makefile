@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check format bench mediapipe release-model clean
+.PHONY: help demo test check format bench mediapipe litert release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
@@ -12,12 +12,13 @@ help:
 	@echo "make format rewrite the code in the project's format"
 	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
 	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
+	@echo "make litert         fetch LiteRT.js, for the page's mode \"on this device\""
 	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[train]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[train,serve]" --group dev
 	@touch $(READY)
 
 demo: $(READY)
@@ -46,11 +47,14 @@ mediapipe:
 	.venv-mediapipe/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-mediapipe/bin/python -m pip install --quiet --group mediapipe
 
+litert:
+	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5
+
 WEIGHTS ?= imagenet
 release-model: $(READY)
 	$(BIN)/python tools/release_model.py $(DATA) $(WEIGHTS) build/release
 	$(BIN)/python benchmarks/recipes.py build/release/run build/release/data/test
-	$(BIN)/python benchmarks/release.py build/release/data
+	$(BIN)/python benchmarks/release.py build/release/data --write
 
 clean:
 	rm -rf .venv .venv-mediapipe build dist .mypy_cache .pytest_cache .ruff_cache

@@ -29,7 +29,7 @@ from happysad.training.recipe import Recipe, read_recipe
 from happysad.training.train import train
 
 COUNTS: Final = (20, 50, 100, 200)
-PERSON: Final = r"^(.*)_\d+$"
+PERSON: Final = r"^(.*)_\d+"
 FIGURES: Final = ("balanced_accuracy", "roc_auc", "ece")
 
 Indices = npt.NDArray[np.intp]
@@ -40,7 +40,7 @@ def draw(data: Dataset, count: int, seed: int) -> tuple[list[Indices], Indices]:
     rng = np.random.default_rng(seed)
     people: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(data.samples):
-        match = re.match(PERSON, sample.path.stem)
+        match = re.match(PERSON, sample.path.name)
         people[match.group(1) if match else sample.path.stem].append(i)
     names = list(people)
     chosen: list[int] = []

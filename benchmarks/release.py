@@ -4,11 +4,14 @@ python benchmarks/release.py DATA --portraits shared/data/portraits [--model FIL
 
 DATA is what tools/release_data.py laid out. Measured are: the test set's happy and sad faces; its
 faces of other emotions; the same faces in conditions that cameras and the web bring about; and
-labelled photographs, from the picture to the answer, upright and in such conditions.
+labelled photographs, from the picture to the answer, upright and in such conditions. With --write
+the first of these also go to docs/reliability.png and beside the released model, as figures.json.
 """
 
 import argparse
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from framing import person, person_weights
 
-from happysad import Detector
+from happysad import Detector, released
 from happysad.classifier import Classifier
 from happysad.dataset.load import Dataset, load
 from happysad.dataset.scan import scan
 from happysad.evaluation.bootstrap import weighted_values
+from happysad.evaluation.charts import plot_reliability
 from happysad.evaluation.metrics import compute_metrics
+from happysad.files import atomic_text
 from happysad.image import RgbImage, read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
@@ -132,7 +137,7 @@ CONDITIONS: Final[dict[str, Condition]] = {
 }
 
 
-def test_set(classifier: Classifier, data: Dataset) -> None:
+def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
     """Print the figures of the test set's happy and sad faces."""
     two = data.labels < len(LABELS)
     p = classifier.probabilities(data.crops[two])
@@ -143,6 +148,10 @@ def test_set(classifier: Classifier, data: Dataset) -> None:
         figure = metrics.figures[name]
         print(f"| {name} | {figure.value:.4f} | {figure.low:.4f}–{figure.high:.4f} |")
     (sad, sad_happy), (happy_sad, happy) = metrics.confusion
+    if write:
+        kept = {name: asdict(metrics.figures[name]) for name in FIGURES}
+        atomic_text(released.FOLDER / released.FIGURES, json.dumps(kept, indent=1) + "\n")
+        plot_reliability(data.labels[two], p.astype(float), metrics, Path("docs/reliability.png"))
     print(f"\nsad {sad} right, {sad_happy} called happy; happy {happy} right, {happy_sad} sad")
 
 
@@ -231,11 +240,12 @@ def main() -> None:
     arguments.add_argument("data", type=Path)
     arguments.add_argument("--portraits", type=Path)
     arguments.add_argument("--model", type=Path, help="else the released one")
+    arguments.add_argument("--write", action="store_true")
     options = arguments.parse_args()
     detector = Detector(options.model)
     classifier = detector.classifier
     data = load(options.data / "test", classifier.info.input_size, others=True)
-    test_set(classifier, data)
+    test_set(classifier, data, options.write)
     other_emotions(classifier, data)
     robustness(classifier, data)
     if options.portraits:

@@ -11,10 +11,10 @@ ROOT = Path(happysad.__file__).parent
 # Each may import those of its own line and of the lines below.
 ORDER = [
     {"cli"},
-    {"training", "evaluation", "export", "video"},
+    {"training", "evaluation", "export", "video", "serving"},
     {"dataset", "detector", "annotate", "copies", "pictures", "results"},
     {"classifier", "faces"},
-    {"image", "prediction", "released", "files", "progress"},
+    {"image", "prediction", "released", "files", "progress", "cores"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

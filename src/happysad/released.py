@@ -16,6 +16,9 @@ WEIGHTS: Final = "happysad-weights.npz"
 
 CARD: Final = "model-card.md"
 
+FIGURES: Final = "figures.json"
+"""What the model did in its test, as `happysad evaluate` writes figures."""
+
 SUMS: Final = "SHA256SUMS"
 """Lines as ``sha256sum`` writes and checks them."""
 

@@ -38,3 +38,11 @@ def test_the_band_is_symmetric_and_leaves_few_undecided(values: list[float]) -> 
     assert low + high == pytest.approx(1)
     undecided = np.mean((probabilities >= low) & (probabilities <= high))
     assert undecided <= 0.05 or low == high
+
+
+def test_a_model_that_knows_of_neither_may_leave_one_in_eight_undecided() -> None:
+    p = np.linspace(0, 1, 1001)
+    low, high = choose_band(p, neither=True)
+    assert (low, high) == (0.44, 0.56) and np.mean((p >= low) & (p <= high)) <= 0.125
+    sure = np.concatenate([np.zeros(50), np.ones(50)])
+    assert choose_band(sure, neither=True) == (0.1, 0.9)

@@ -286,12 +286,12 @@ def test_other_emotions_take_part_where_the_recipe_says_so(
 
 
 def test_the_network_learns_its_own_earlier_opinions(tmp_path: Path) -> None:
-    labels, opinions = np.array([0, 1, 2], np.uint8), np.full((3, 3), 1 / 3, np.float32)
-    opinions[2] = 0.1, 0.7, 0.2
+    labels = np.array([0, 1, 2], np.uint8)
+    opinions = np.array([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6], [0.1, 0.7, 0.2]], np.float32)
     recipe = read_recipe("fine-tune")
     stage = Stage(neither=0.5, distillation=0.5)
     targets, weights = make_targets(labels, np.arange(3), recipe, stage, [opinions])
-    assert targets[:, 0] == pytest.approx([0.25, 0.75, 0.65])
+    assert targets[:, 0] == pytest.approx([0.125, 0.75, 0.65])
     assert weights.tolist() == [1.0, 1.0, 0.5]
 
 

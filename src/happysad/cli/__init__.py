@@ -13,7 +13,12 @@ from happysad import __version__
 from happysad.errors import HappysadError
 
 # The modules import nothing heavy; what a verb needs is imported when that verb runs.
-VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "demo")
+VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo")
+
+# Which extra brings a package; training's bring the most.
+_EXTRAS: Final = {"matplotlib": "plot"} | dict.fromkeys(
+    ("fastapi", "httptools", "prometheus_client", "starlette", "uvicorn"), "serve"
+)
 
 app = typer.Typer(
     name="happysad",
@@ -61,7 +66,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
             raise
-        extra = "plot" if error.name == "matplotlib" else "train"
+        extra = _EXTRAS.get((error.name or "").partition(".")[0], "train")
         _fail(
             f"this needs the package {error.name}, which the light install leaves out: "
             f"pip install 'happysad[{extra}]'"

@@ -1,6 +1,7 @@
 """`happysad demo`: the whole chain on faces it draws itself."""
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -43,13 +44,16 @@ def demo(
     model = run / "model-int8.tflite"
     some = [test / label / name for label in ("happy", "sad") for name in _first(test / label)]
     step("Predict with the int8 file", "predict", *some, "--model", model, "--crop", "whole")
-    # Rear Admiral Grace Hopper, a photograph of the US Navy's (public domain).
-    portrait = get_sample_data("grace_hopper.jpg", asfileobj=False)
-    step("And a photograph, with the packaged model", "predict", portrait, "--annotate", folder)
+    # Grace Hopper and Eileen Collins, by the US Navy and NASA: public domain.
+    portraits = [Path(get_sample_data("grace_hopper.jpg", asfileobj=False))]
+    if scikit_image := find_spec("skimage"):
+        portraits.append(Path(str(scikit_image.origin)).parent / "data" / "astronaut.png")
+    photos = folder / "photographs"
+    step("And photographs, with the released model", "predict", *portraits, "--annotate", photos)
     report = run / f"evaluation-{test.name}" / "report.html"
     console.print(
         f"\n[b]Done.[/b] The report: [b]{report}[/b]\n"
-        f"The photograph: {folder / 'grace_hopper.jpg'}\nAll that was made: {folder}"
+        f"The photographs: {photos}\nAll that was made: {folder}"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from happysad.cores import cores
 from happysad.errors import HappysadError, ImageError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def predict(
     from happysad.detector import Detector
     from happysad.video.watch import is_video
 
-    workers = threads or _cores()
+    workers = threads or cores()
     videos = [source for source in sources if is_video(source)]
     if videos:
         if len(sources) > 1:
@@ -282,10 +283,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _cores() -> int:
-    # Not all cores of the machine may be ours, as in a container.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -126,6 +126,7 @@ def export_run(
         network,
         _read_crops(folder, validation, size),
         np.array([row.label for row in validation], np.uint8),
+        neither=any(stage.neither for stage in recipe.stages),
     )
     graph = float32_graph(network, reference.temperature)
 
@@ -162,7 +163,10 @@ def export_run(
 
 
 def measure(
-    network: keras.Model, crops: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
+    network: keras.Model,
+    crops: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    neither: bool = False,
 ) -> Reference:
     """Run a network on the validation crops, and calibrate it there.
 
@@ -170,11 +174,13 @@ def measure(
         network: ``uint8 [N, S, S, 3]`` → P(happy), with a layer named ``logit``.
         crops: ``uint8 [N, S, S, 3]``.
         labels: ``uint8 [N]``, 0 = sad, 1 = happy.
+        neither: See `choose_band`.
     """
     logits = logit_network(network).predict(crops, batch_size=_BATCH, verbose=0)[:, 0]
     temperature = fit_temperature(logits, labels)
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
-    return Reference(crops, labels, probabilities, temperature, choose_band(probabilities))
+    band = choose_band(probabilities, neither)
+    return Reference(crops, labels, probabilities, temperature, band)
 
 
 def write_checked(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from happysad.cores import cores
 from happysad.image import RgbImage
 from happysad.training.augmentation import augment
-from happysad.training.features import workers
 from happysad.training.recipe import Augmentation
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
@@ -56,9 +56,9 @@ def batches(
         return (then(batch) if then else batch), chosen
 
     starts = range(0, len(order), batch_size)
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         jobs = (pool.submit(make, order[start : start + batch_size]) for start in starts)
-        waiting = deque(islice(jobs, 2 * workers()))
+        waiting = deque(islice(jobs, 2 * cores()))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(islice(jobs, 1))

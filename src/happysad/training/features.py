@@ -5,7 +5,6 @@ computes that function several times faster than TensorFlow's training graph doe
 rounding (benchmarks/training_speed.py), so the head's stage runs on it.
 """
 
-import os
 import threading
 from collections.abc import Callable
 
@@ -70,8 +69,3 @@ def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray
         return np.concatenate(out)
 
     return run
-
-
-def workers() -> int:
-    """How many threads prepare batches: one for each core this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -298,15 +298,21 @@ def _targets(
     """Give each crop its target, ``[N, 1]`` or one-hot ``[N, classes]``, and its weight ``[N]``."""
     weights = np.ones(len(labels), np.float32)
     targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
+    binary = labels < len(LABELS)
     if stage.distillation:
-        targets += np.float32(stage.distillation) * (opinions[0] - targets)
+        learnt = opinions[0].copy()
+        if stage.task == "happy-sad":
+            # Of a face that is known to be one of the two, only which one is in question.
+            learnt[binary, len(LABELS) :] = 0
+            learnt /= learnt.sum(axis=1, keepdims=True)
+        targets += np.float32(stage.distillation) * (learnt - targets)
     if stage.task == "emotions":
         return targets, weights
     if recipe.class_weights:
         counts = np.bincount(labels[training])[: len(LABELS)]
         for label, count in enumerate(counts):
             weights[labels == label] = counts.sum() / (len(LABELS) * count)
-    weights[labels >= len(LABELS)] = stage.neither
+    weights[~binary] = stage.neither
     return targets[:, 1:2] + targets[:, 2:].sum(axis=1, keepdims=True) / 2, weights
 
 

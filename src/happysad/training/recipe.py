@@ -69,7 +69,8 @@ class Stage:
             one half; 0 = they take no part.
         distillation: Share of each target that is the network's own opinion at the end of the last
             emotions stage, averaged over the crop and its mirror image; the rest is the label.
-            In a happy-sad stage half of what it takes for another emotion counts as happy.
+            In a happy-sad stage a face labelled so counts as one of the two for sure, and of any
+            other face half of what it takes for another emotion counts as happy.
             Furlanello et al. 2018, "Born-Again Neural Networks".
         epochs: How many at most.
         learning_rate: The highest value it takes.

@@ -1,0 +1,1 @@
+"""An HTTP server around one `Detector`, and the page it shows to people."""

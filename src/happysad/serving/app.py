@@ -1,0 +1,260 @@
+"""The HTTP API: pictures in, the records of `happysad predict --json` out."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from happysad import __version__
+from happysad.prediction import LABELS
+from happysad.released import CARD, FIGURES, FOLDER, MODEL
+from happysad.serving import metrics
+from happysad.serving.body import Buffers
+from happysad.serving.engine import Crop, Engine
+from happysad.serving.problem import Problem
+from happysad.serving.schemas import (
+    ModelRecord,
+    PictureRecord,
+    pictures,
+    problems,
+)
+from happysad.serving.settings import Settings
+
+STATIC: Final = Path(__file__).parent / "static"
+
+
+def _import_map() -> str:
+    """Name the page's one inline script by its hash, so that no other one may run."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    script = page.partition('<script type="importmap">')[2].partition("</script>")[0]
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+# The page runs its own scripts and LiteRT's WebAssembly, shows pictures that need not have left the
+# browser, and talks to nobody but this server.
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; "
+    f"script-src 'self' 'wasm-unsafe-eval' 'sha256-{_import_map()}'; "
+    "style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; "
+    "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: Its limits; None means those that the starting process handed on.
+
+    Raises:
+        HappysadError: The model or the keys cannot be read.
+    """
+    chosen = settings or Settings.handed_on()
+    engine, buffers = Engine(chosen), Buffers(chosen)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await engine.warm_up()
+        yield
+        engine.close()
+
+    app = FastAPI(
+        title="happysad",
+        version=__version__,
+        description="Tells happy faces from sad ones. Pictures are neither stored nor logged.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_api(app, chosen, engine, buffers)
+    _add_operations(app, engine)
+    _add_page(app, chosen)
+    _add_errors(app)
+    app.add_middleware(_Gate)
+    if chosen.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=chosen.origins, allow_headers=["Authorization"]
+        )
+    return app
+
+
+def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers) -> None:
+    allowed = [Depends(_key_check(settings.keys()))]
+    model = _model_record(settings, engine)
+
+    @app.post(
+        "/v1/predict",
+        dependencies=allowed,
+        response_model=None,
+        responses={
+            200: {"model": PictureRecord | list[PictureRecord]},
+            **problems(400, 401, 408, 413, 415, 422, 503),
+        },
+        openapi_extra=pictures(settings.max_images),
+    )
+    async def predict(request: Request, crop: Crop = "face") -> Response:
+        """Find every face, and say whether it looks happy or sad.
+
+        A picture's bytes as the body (image/…) are answered with one record, a form with files
+        (multipart/form-data) with a list of records in the files' order. With crop=whole no face is
+        searched for: each picture has to be one, filling its middle square.
+        """
+        try:
+            async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
+                records = await engine.predict(body.pictures, crop)
+        except TimeoutError as error:
+            detail = f"no whole request and answer within {settings.timeout:g} seconds"
+            raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
+        for record in records:
+            metrics.PICTURES.labels(record["status"]).inc()
+        if not body.whole:
+            return JSONResponse(records)
+        if records[0]["status"] == "error":
+            raise Problem(422, "unreadable picture", records[0]["error"])
+        return JSONResponse(records[0])
+
+    @app.get("/v1/model", dependencies=allowed, responses=problems(401))
+    async def describe_model() -> ModelRecord:
+        """Which model answers: labels, version, how it did in its test, and its card."""
+        return model
+
+
+def _key_check(keys: tuple[bytes, ...]) -> Any:
+    async def check(request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            given = request.headers.get("x-api-key", "")
+        # All of them are compared, in the same time whether they fit or not.
+        fits = [hmac.compare_digest(key, given.strip().encode()) for key in keys]
+        if keys and not any(fits):
+            raise Problem(
+                401,
+                "no key",
+                "this server asks for an API key: send Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    return check
+
+
+def _model_record(settings: Settings, engine: Engine) -> ModelRecord:
+    info = asdict(engine.detectors["face"].classifier.info)
+    path = Path(settings.model) if settings.model else FOLDER / MODEL
+    released = settings.model is None
+    return ModelRecord(
+        **info | {"happysad": __version__},
+        exported_by=info["happysad"],
+        labels=list(LABELS),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        figures=json.loads((FOLDER / FIGURES).read_text("utf-8")) if released else None,
+        card=(FOLDER / CARD).read_text("utf-8") if released else None,
+    )
+
+
+def _add_operations(app: FastAPI, engine: Engine) -> None:
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def alive() -> str:
+        """Whether the process answers at all."""
+        return "alive\n"
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
+    async def ready() -> str:
+        """Whether it can predict: it has done so once."""
+        if not engine.ready:
+            raise Problem(503, "not ready", "the model is not ready", {"Retry-After": "1"})
+        return "ready\n"
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def figures() -> Response:
+        """Figures for Prometheus."""
+        return metrics.exposition()
+
+
+def _add_page(app: FastAPI, settings: Settings) -> None:
+    model = Path(settings.model) if settings.model else FOLDER / MODEL
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/model.tflite", include_in_schema=False)
+    async def model_file() -> FileResponse:
+        return FileResponse(model, media_type="application/octet-stream")
+
+    if settings.runtime:
+        app.mount("/litert", StaticFiles(directory=settings.runtime))
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        metrics.REJECTED.labels(error.reason).inc()
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        return Problem(error.status_code, "http", str(error.detail), error.headers).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Problem(400, "client went away", "the connection was closed").response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+        return Problem(400, "malformed request", wrong).response()
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        detail = "an error of the server's, noted in its log"
+        return Problem(500, "server error", detail).response()
+
+
+class _Gate:
+    """Adds the security headers to every response, and counts and times requests."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            # The route's pattern, not what was asked for: strangers do not fill the table.
+            path = getattr(scope.get("route"), "path", "other")
+            metrics.REQUESTS.labels(path, str(status)).inc()
+            metrics.LATENCY.labels(path).observe(time.perf_counter() - start)

@@ -1,0 +1,124 @@
+"""Read pictures out of request bodies: into memory only, and never more than is allowed."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from happysad.serving import metrics
+from happysad.serving.problem import Problem, busy
+from happysad.serving.settings import Settings
+
+RAW_NAME: Final = "-"
+"""What a picture is called that came as the whole body, as for standard input."""
+
+_MULTIPART: Final = "multipart/form-data"
+_RAW: Final = ("image/", "application/octet-stream")
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request brought.
+
+    Attributes:
+        pictures: Name and bytes of each.
+        whole: Whether the one picture was the body, not a part of a form.
+    """
+
+    pictures: list[tuple[str, bytes]]
+    whole: bool
+
+
+class _InMemory(MultiPartParser):
+    # Starlette would write larger parts to the disk, where nobody's picture may go.
+    spool_max_size = 2**62
+
+
+class Buffers:
+    """Bounds what all bodies together take up in memory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[Body]:
+        """Read a request's pictures; they count as held in memory until the block ends.
+
+        Raises:
+            Problem: The body is too large, of another kind, empty or malformed, or there is no
+                memory for it now.
+        """
+        taken = 0
+
+        async def stream() -> AsyncGenerator[bytes, None]:
+            nonlocal taken
+            async for chunk in request.stream():
+                taken += len(chunk)
+                self._take(len(chunk))
+                if taken > self._settings.max_body:
+                    raise self._too_large()
+                yield chunk
+
+        try:
+            declared = request.headers.get("content-length", "0")
+            if declared.isdigit() and int(declared) > self._settings.max_body:
+                raise self._too_large()
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == _MULTIPART:
+                yield Body(await self._parts(request, stream()), whole=False)
+            elif kind.startswith(_RAW):
+                content = b"".join([chunk async for chunk in stream()])
+                if not content:
+                    raise Problem(400, "no picture", "the body is empty: send a picture's bytes")
+                yield Body([(RAW_NAME, content)], whole=True)
+            else:
+                raise Problem(
+                    415,
+                    "unknown kind of body",
+                    f"the Content-Type {kind or 'is missing'!r}: send image/… or {_MULTIPART}",
+                    {"Accept-Post": f"image/*, {_MULTIPART}"},
+                )
+        finally:
+            self._take(-taken)
+
+    async def _parts(
+        self, request: Request, stream: AsyncGenerator[bytes, None]
+    ) -> list[tuple[str, bytes]]:
+        limit = self._settings.max_images
+        parser = _InMemory(request.headers, stream, max_files=limit, max_fields=0)
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise Problem(
+                400,
+                "malformed body",
+                f"{error.message} Send files, at most {limit} of them, in parts with a filename.",
+            ) from error
+        try:
+            files = [part for _, part in form.multi_items() if not isinstance(part, str)]
+            uploads = [(file.filename or RAW_NAME, await file.read()) for file in files]
+        finally:
+            await form.close()
+        if not uploads:
+            raise Problem(400, "no picture", "the form holds no file: add at least one picture")
+        return uploads
+
+    def _take(self, size: int) -> None:
+        self._bytes += size
+        metrics.BUFFER.inc(size)
+        if size > 0 and self._bytes > self._settings.max_buffer:
+            raise busy("the server's memory for pictures is full")
+
+    def _too_large(self) -> Problem:
+        limit = self._settings.max_body
+        # What the client still sends is not read: the connection cannot go on.
+        return Problem(
+            413,
+            "body too large",
+            f"the body may have {limit:,} bytes at most: send fewer or smaller pictures",
+            {"Connection": "close"},
+        )

@@ -1,0 +1,112 @@
+"""Predictions beside the event loop: a few threads, and a queue that has an end."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, get_args
+
+import numpy as np
+
+from happysad.detector import Detector
+from happysad.errors import ImageError
+from happysad.image import open_picture
+from happysad.results import Record, error_record, picture_record
+from happysad.serving import metrics
+from happysad.serving.problem import busy
+from happysad.serving.settings import Settings
+
+Crop = Literal["face", "whole"]
+
+Upload = tuple[str, bytes]
+"""A picture's name and its bytes."""
+
+
+class Engine:
+    """Turns pictures into records, on threads of its own.
+
+    Attributes:
+        detectors: The one road from picture to answer, by what is classified: each ``"face"`` that
+            is found, or the ``"whole"`` picture.
+        ready: Whether a first prediction has shown that all works.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the model.
+
+        Raises:
+            ModelError: It is missing, damaged, or was not made by happysad.
+        """
+        self.detectors: dict[Crop, Detector] = {
+            crop: Detector(settings.model, crop=crop, on_stage=self._observe)
+            for crop in get_args(Crop)
+        }
+        self.ready = False
+        self._max_pixels = settings.max_pixels
+        self._threads = settings.threads
+        self._room = settings.threads + settings.queue
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self._pending = 0
+
+    async def warm_up(self) -> None:
+        """Predict once on every thread, so that no request waits for the first time."""
+        blank = np.full((480, 640, 3), 128, np.uint8)
+        loop = asyncio.get_running_loop()
+        jobs = [
+            loop.run_in_executor(self._pool, detector.predict, blank)
+            for detector in self.detectors.values()
+            for _ in range(self._threads)
+        ]
+        await asyncio.gather(*jobs)
+        self.ready = True
+
+    async def predict(self, uploads: Sequence[Upload], crop: Crop = "face") -> list[Record]:
+        """Predict some pictures.
+
+        Returns:
+            A record for each, in their order; for one that cannot be read, an error record.
+
+        Raises:
+            Problem: There is no room for them.
+        """
+        if self._pending + len(uploads) > self._room:
+            raise busy("too many pictures are waiting")
+        loop = asyncio.get_running_loop()
+        jobs = []
+        for upload in uploads:
+            self._count(1)
+            job = self._pool.submit(self._predict, upload, crop, time.perf_counter())
+            # A picture holds its place until its thread is done with it, asked for or not.
+            job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
+            jobs.append(job)
+        try:
+            return await asyncio.gather(*map(asyncio.wrap_future, jobs))
+        finally:
+            # Where nobody waits any more, those that have not begun never will.
+            for job in jobs:
+                job.cancel()
+
+    def close(self) -> None:
+        """Stop taking work."""
+        self.ready = False
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _count(self, change: int) -> None:
+        self._pending += change
+        metrics.QUEUE.inc(change)
+
+    def _predict(self, upload: Upload, crop: Crop, asked: float) -> Record:
+        self._observe("wait", time.perf_counter() - asked)
+        name, content = upload
+        try:
+            picture = open_picture(content, max_pixels=self._max_pixels)
+            predictions = self.detectors[crop].predict(picture)
+        except ImageError as error:
+            return error_record(name, str(error))
+        for prediction in predictions:
+            metrics.FACES.labels(prediction.label).inc()
+        return picture_record(name, (picture.width, picture.height), predictions)
+
+    @staticmethod
+    def _observe(stage: str, seconds: float) -> None:
+        metrics.STAGES.labels(stage).observe(seconds)

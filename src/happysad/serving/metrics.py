@@ -1,0 +1,50 @@
+"""What Prometheus is told. No picture, name, address or key is ever part of it."""
+
+import os
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.responses import Response
+
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder where several worker processes add up their figures."""
+
+_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+REQUESTS: Final = Counter("happysad_requests_total", "Requests answered.", ("path", "status"))
+LATENCY: Final = Histogram(
+    "happysad_request_seconds", "From the request to the answer.", ("path",), buckets=_SECONDS
+)
+STAGES: Final = Histogram(
+    "happysad_stage_seconds",
+    "Of one picture: waiting, finding (and decoding), cutting, classifying.",
+    ("stage",),
+    buckets=(0.001, 0.002, *_SECONDS),
+)
+FACES: Final = Counter("happysad_faces_total", "Faces answered for.", ("label",))
+PICTURES: Final = Counter("happysad_pictures_total", "Pictures, by status.", ("status",))
+REJECTED: Final = Counter("happysad_rejected_total", "Requests not answered.", ("reason",))
+QUEUE: Final = Gauge(
+    "happysad_queue", "Pictures waiting or worked on.", multiprocess_mode="livesum"
+)
+BUFFER: Final = Gauge(
+    "happysad_buffer_bytes", "Bytes of bodies in memory.", multiprocess_mode="livesum"
+)
+
+
+def exposition() -> Response:
+    """Write all figures in Prometheus's text format, added up over the worker processes."""
+    registry = REGISTRY
+    if FOLDER_VARIABLE in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,81 @@
+"""Run the application: sockets, worker processes, and an end that loses no request."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from happysad.classifier import Classifier
+from happysad.serving.settings import Settings
+
+_HEADER_SECONDS: Final = 10
+_GRACE_SECONDS: Final = 0.5
+
+
+class _Protocol(HttpToolsProtocol):
+    """Closes connections that take their time to say what they want; uvicorn's would wait."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        # Of a connection that has just been made, the request may be on its way.
+        self.loop.call_later(_GRACE_SECONDS, super().shutdown)
+
+    def _expect_headers(self) -> None:
+        if hasattr(self, "_deadline"):
+            self._deadline.cancel()
+        self._deadline: asyncio.TimerHandle = self.loop.call_later(
+            _HEADER_SECONDS, self.transport.close
+        )
+
+
+def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight are finished first.
+
+    Raises:
+        HappysadError: The model or the keys cannot be read.
+    """
+    # In a worker, these errors would end in uvicorn's traceback.
+    Classifier(settings.model)
+    settings.keys()
+    print(f"happysad on http://{host}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    settings.hand_on()
+    if workers > 1:
+        # Must be there before the workers import what counts.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="happysad-metrics-")
+    else:
+        # uvicorn raises the signal anew once all is done: then this is what it meets.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    uvicorn.run(
+        "happysad.serving.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        http=_Protocol,
+        timeout_keep_alive=int(settings.idle),
+        timeout_graceful_shutdown=int(settings.timeout),
+        server_header=False,
+        access_log=False,
+        log_level="warning",
+        ws="none",
+    )

@@ -1,0 +1,74 @@
+"""A real server on loopback, for the tests to talk to."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that runs."""
+
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+
+    def stop(self) -> tuple[int, str]:
+        """Ask it to end; gives exit status and what it printed."""
+        self.process.send_signal(signal.SIGTERM)
+        _, printed = self.process.communicate(timeout=60)
+        return self.process.returncode, printed
+
+
+@contextmanager
+def serving(*options: str | Path, may_write: bool = True) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from happysad.cli import main; main()", "serve"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), *map(str, options)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=None if may_write else forbid_writing,
+        start_new_session=True,
+    )
+    server = Server(process, f"http://127.0.0.1:{port}", port)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(f"{server.url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no server: {kill(process)}")
+            time.sleep(0.05)
+        yield server
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[str]) -> str:
+    """End it and its workers, which would hold the pipe open; gives what it printed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    ended = process.stderr is None or process.stderr.closed
+    return "" if ended else process.communicate()[1]
+
+
+def forbid_writing() -> None:
+    """From here on, the process cannot put a byte into any file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

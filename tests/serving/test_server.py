@@ -1,0 +1,146 @@
+"""The server under load, attack and orders to end."""
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from running import Server, serving
+
+
+def predict(server: Server, picture: bytes) -> httpx.Response:
+    return httpx.post(
+        f"{server.url}/v1/predict",
+        content=picture,
+        headers={"content-type": "image/jpeg"},
+        timeout=60,
+    )
+
+
+def test_too_many_at_once_are_sent_away_and_all_others_answered(hopper: Path) -> None:
+    picture = hopper.read_bytes()
+    with serving("--threads", "1", "--queue", "2") as server:
+        with ThreadPoolExecutor(16) as clients:
+            responses = list(clients.map(lambda _: predict(server, picture), range(64)))
+        statuses = Counter(response.status_code for response in responses)
+        assert set(statuses) == {200, 503}, statuses
+        sent_away = [response for response in responses if response.status_code == 503]
+        assert all(response.headers["retry-after"] == "1" for response in sent_away)
+        assert all(response.json()["reason"] == "busy" for response in sent_away)
+        assert predict(server, picture).status_code == 200, "afterwards all is as before"
+        assert "happysad_queue 0.0" in httpx.get(f"{server.url}/metrics").text
+
+
+def test_memory_for_bodies_has_an_end(hopper: Path) -> None:
+    with serving("--max-buffer", "100000", "--timeout", "3") as server:
+        start = f"POST /v1/predict HTTP/1.1\r\nHost: {server.url}\r\nContent-Type: image/png\r\n"
+        with socket.create_connection(("127.0.0.1", server.port)) as hog:
+            hog.sendall(f"{start}Content-Length: 99999\r\n\r\n".encode() + bytes(99_000))
+            time.sleep(0.5)
+            response = predict(server, hopper.read_bytes())
+            assert response.status_code == 503 and response.json()["reason"] == "busy"
+        time.sleep(0.5)
+        assert predict(server, hopper.read_bytes()).status_code == 200
+
+
+def test_slow_clients_are_shown_the_door_and_hold_nobody_up(server: Server, hopper: Path) -> None:
+    """The server's limits: ten seconds for the head, five for the whole request."""
+    slow_head = socket.create_connection(("127.0.0.1", server.port))
+    slow_body = socket.create_connection(("127.0.0.1", server.port))
+    idle = socket.create_connection(("127.0.0.1", server.port))
+    half = socket.create_connection(("127.0.0.1", server.port))
+    slow_head.sendall(b"POST /v1/predict HTTP/1.1\r\nX-Slow: ")
+    slow_body.sendall(
+        b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
+        b"Content-Length: 1000\r\n\r\nsome"
+    )
+    half.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    half.shutdown(socket.SHUT_WR)
+    for _ in range(5):
+        assert predict(server, hopper.read_bytes()).status_code == 200
+    assert b" 408 " in answer(slow_body)
+    assert answer(slow_head) == b"" and answer(idle) == b"", "closed without a word"
+    half.close()
+
+
+def answer(connection: socket.socket) -> bytes:
+    """What comes until the server closes."""
+    connection.settimeout(30)
+    with connection:
+        received = b""
+        while chunk := connection.recv(4096):
+            received += chunk
+    return received
+
+
+def test_keys_are_asked_for(hopper: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").write_text("# ours\nopen-sesame\nsecond\n")
+    with serving("--api-keys", tmp_path / "keys.txt") as server:
+        for headers in ({}, {"x-api-key": "wrong"}, {"authorization": "Bearer # ours"}):
+            response = httpx.get(f"{server.url}/v1/model", headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Bearer"
+        assert predict(server, hopper.read_bytes()).status_code == 401
+        for headers in ({"x-api-key": "second"}, {"authorization": "bearer open-sesame"}):
+            assert httpx.get(f"{server.url}/v1/model", headers=headers).status_code == 200
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_other_sites_may_ask_where_that_is_allowed() -> None:
+    with serving("--cors", "https://friend.example") as server:
+        for origin, allowed in (("https://friend.example", True), ("https://evil.example", False)):
+            headers = httpx.get(f"{server.url}/healthz", headers={"origin": origin}).headers
+            assert ("access-control-allow-origin" in headers) == allowed
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
+    picture = hopper.read_bytes()
+    statuses: Counter[int] = Counter()
+    lost = []
+    with serving("--workers", str(workers), "--queue", "100") as server:
+
+        def ask() -> None:
+            for _ in range(30):
+                try:
+                    statuses[predict(server, picture).status_code] += 1
+                except (httpx.ConnectError, httpx.ReadError):
+                    return  # It takes no new ones; the kernel refuses, or resets, them.
+                except httpx.TransportError as error:
+                    lost.append(error)
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(1)
+        status, printed = server.stop()
+        for client in clients:
+            client.join()
+    assert status == 0, printed
+    assert "Traceback" not in printed
+    assert set(statuses) == {200} and not lost
+
+
+def test_workers_add_up_their_figures(hopper: Path) -> None:
+    with serving("--workers", "2", "--threads", "1") as server:
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lambda _: predict(server, hopper.read_bytes()), range(20)))
+        text = httpx.get(f"{server.url}/metrics").text
+        assert 'happysad_pictures_total{status="ok"} 20.0' in text
+
+
+def test_a_missing_model_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as failed, serving("--model", tmp_path / "none.tflite"):
+        pass
+    assert "none.tflite" in str(failed.value) and "Traceback" not in str(failed.value)
+
+
+def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "HAPPYSAD_MAX_BODY", "10")
+    with serving() as server:
+        assert predict(server, bytes(11)).status_code == 413
