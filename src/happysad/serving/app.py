@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from happysad import __version__
 from happysad.prediction import LABELS
-from happysad.released import CARD, FIGURES, FOLDER, MODEL
+from happysad.released import CARD, FIGURES, FOLDER
 from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
@@ -60,17 +60,14 @@ _HEADERS: Final = {
 }
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application.
-
-    Args:
-        settings: Its limits; None means those that the starting process handed on.
+def create_app() -> FastAPI:
+    """Build the application, with the settings that the starting process handed on.
 
     Raises:
         HappysadError: The model or the keys cannot be read.
     """
-    chosen = settings or Settings.handed_on()
-    engine, buffers = Engine(chosen), Buffers(chosen)
+    settings = Settings.handed_on()
+    engine, buffers = Engine(settings), Buffers(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -86,14 +83,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _add_api(app, chosen, engine, buffers)
+    _add_api(app, settings, engine, buffers)
     _add_operations(app, engine)
-    _add_page(app, chosen)
+    _add_page(app, settings)
     _add_errors(app)
     app.add_middleware(_Gate)
-    if chosen.origins:
+    if settings.origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=chosen.origins, allow_headers=["Authorization"]
+            CORSMiddleware, allow_origins=settings.origins, allow_headers=["Authorization"]
         )
     return app
 
@@ -159,13 +156,12 @@ def _key_check(keys: tuple[bytes, ...]) -> Any:
 
 def _model_record(settings: Settings, engine: Engine) -> ModelRecord:
     info = asdict(engine.detectors["face"].classifier.info)
-    path = Path(settings.model) if settings.model else FOLDER / MODEL
     released = settings.model is None
     return ModelRecord(
         **info | {"happysad": __version__},
         exported_by=info["happysad"],
         labels=list(LABELS),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(settings.model_file.read_bytes()).hexdigest(),
         figures=json.loads((FOLDER / FIGURES).read_text("utf-8")) if released else None,
         card=(FOLDER / CARD).read_text("utf-8") if released else None,
     )
@@ -191,15 +187,13 @@ def _add_operations(app: FastAPI, engine: Engine) -> None:
 
 
 def _add_page(app: FastAPI, settings: Settings) -> None:
-    model = Path(settings.model) if settings.model else FOLDER / MODEL
-
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
     @app.get("/model.tflite", include_in_schema=False)
     async def model_file() -> FileResponse:
-        return FileResponse(model, media_type="application/octet-stream")
+        return FileResponse(settings.model_file, media_type="application/octet-stream")
 
     if settings.runtime:
         app.mount("/litert", StaticFiles(directory=settings.runtime))

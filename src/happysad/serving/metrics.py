@@ -15,8 +15,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import Response
 
-FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder where several worker processes add up their figures."""
+from happysad.serving.settings import METRICS_VARIABLE
 
 _SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -44,7 +43,7 @@ BUFFER: Final = Gauge(
 def exposition() -> Response:
     """Write all figures in Prometheus's text format, added up over the worker processes."""
     registry = REGISTRY
-    if FOLDER_VARIABLE in os.environ:
+    if METRICS_VARIABLE in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from happysad.classifier import Classifier
-from happysad.serving.settings import Settings
+from happysad.serving.settings import METRICS_VARIABLE, Settings
 
 _HEADER_SECONDS: Final = 10
 _GRACE_SECONDS: Final = 0.5
@@ -61,7 +61,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     settings.hand_on()
     if workers > 1:
         # Must be there before the workers import what counts.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="happysad-metrics-")
+        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix="happysad-metrics-")
     else:
         # uvicorn raises the signal anew once all is done: then this is what it meets.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))

@@ -8,9 +8,13 @@ from typing import Final
 
 from happysad.errors import HappysadError
 from happysad.image import MAX_PIXELS
+from happysad.released import FOLDER, MODEL
 
 VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"
 """Hands the settings on to worker processes."""
+
+METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder where several worker processes add up their figures."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Settings:
     keys_file: str | None = None
     origins: tuple[str, ...] = ()
     runtime: str | None = None
+
+    @property
+    def model_file(self) -> Path:
+        """Where the model is."""
+        return Path(self.model) if self.model else FOLDER / MODEL
 
     def hand_on(self) -> None:
         """Leave the settings where `handed_on` finds them in every process started from here."""
