@@ -1,13 +1,20 @@
 """Vary training crops: geometry, light, and the damage that cameras and the web do."""
 
+from typing import Final
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from happysad.image import RgbImage
 from happysad.training.recipe import Augmentation
 
 # Crops are varied on several threads already; OpenCV's own would only fight with those.
 cv2.setNumThreads(1)
+
+# Degrees and scales.
+_VIEWS: Final = ((0.0, 1.0), (-8.0, 1.0), (8.0, 1.0), (0.0, 1.08), (-8.0, 1.08), (8.0, 1.08))
+VIEWS: Final = 2 * len(_VIEWS)
 
 
 def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:
@@ -48,6 +55,29 @@ def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbI
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 75))]
         crop = np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR))
     return crop
+
+
+def views(crop: RgbImage) -> npt.NDArray[np.uint8]:
+    """Give the views of a crop that opinions are averaged over: turned, scaled, mirrored.
+
+    Args:
+        crop: ``uint8 [size, size, 3]``, RGB.
+
+    Returns:
+        ``uint8 [VIEWS, size, size, 3]``; the first is the crop itself.
+    """
+    size = len(crop)
+    middle = ((size - 1) / 2, (size - 1) / 2)
+    moved = [
+        cv2.warpAffine(
+            crop,
+            cv2.getRotationMatrix2D(middle, turn, scale),
+            (size, size),
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        for turn, scale in _VIEWS
+    ]
+    return np.stack([*moved, *(view[:, ::-1] for view in moved)])
 
 
 def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:

@@ -14,7 +14,7 @@ from happysad.image import RgbImage
 from happysad.training.augmentation import augment
 from happysad.training.recipe import Augmentation
 
-Batch = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
+Batch = tuple[npt.NDArray[Any], npt.NDArray[np.intp], float]
 
 
 def batches(
@@ -42,8 +42,9 @@ def batches(
         then: Applied to each batch of crops on the worker threads.
 
     Yields:
-        The batch (``uint8 [B, size, size, 3]``, or what ``then`` makes of it) and the indices
-        ``[B]`` that it was made from.
+        The batch (``uint8 [B, size, size, 3]``, or what ``then`` makes of it), the indices ``[B]``
+        that it was made from, and the share of each in its crop; the rest is of the index at the
+        same place from the end.
     """
     order = np.random.default_rng((seed, epoch)).permutation(indices)
 
@@ -52,8 +53,13 @@ def batches(
             augment(crops[i], augmentation, np.random.default_rng((seed, epoch, int(i))))
             for i in chosen
         ]
-        batch = np.stack(varied)
-        return (then(batch) if then else batch), chosen
+        batch, share = np.stack(varied), 1.0
+        if augmentation.mixup:
+            rng = np.random.default_rng((seed, epoch, int(chosen[0]), len(order)))
+            drawn = float(rng.beta(augmentation.mixup, augmentation.mixup))
+            share = max(drawn, 1 - drawn)
+            batch = (share * batch + (1 - share) * batch[::-1]).astype(np.uint8)
+        return (then(batch) if then else batch), chosen, share
 
     starts = range(0, len(order), batch_size)
     with ThreadPoolExecutor(cores()) as pool:

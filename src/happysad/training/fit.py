@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import TextColumn
 
+from happysad.cores import cores
 from happysad.prediction import LABELS
 from happysad.progress import progress_bar, track
+from happysad.training.augmentation import VIEWS, views
 from happysad.training.batches import batches
 from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
@@ -123,11 +126,15 @@ class _Trainer:
         top = []
         if self.emotions:
             top = _emotions_top(int(data.labels.max()) + 1, recipe.dropout)
-            inputs = self.model.input
-            x = network.get_layer("pool").output if self.model is network else inputs
+            x = pooled = keras.Input(network.get_layer("pool").output.shape[1:])
             for layer in top:
                 x = layer(x)
-            self.model = keras.Model(inputs, x)
+            self.top = keras.Model(pooled, x)
+            if self.model is network:
+                output = self.top(network.get_layer("pool").output)
+                self.model = keras.Model(network.input, output)
+            else:
+                self.model = self.top
         self.variables = _variables([*network.layers, *top])
         self.weights = [*network.weights, *(w for layer in top for w in layer.weights)]
         self.targets, self.sample_weights = _targets(
@@ -167,7 +174,7 @@ class _Trainer:
                 total=steps,
                 figures="",
             )
-            for step, (batch, chosen) in enumerate(
+            for step, (batch, chosen, share) in enumerate(
                 batches(
                     self.data.crops,
                     self.training,
@@ -183,8 +190,8 @@ class _Trainer:
                 self.model.reset_metrics()
                 logs = self.model.train_on_batch(
                     batch,
-                    self.targets[chosen],
-                    sample_weight=self.sample_weights[chosen],
+                    _mixed(self.targets[chosen], share),
+                    sample_weight=_mixed(self.sample_weights[chosen], share),
                     return_dict=True,
                 )
                 self._average(stage_epoch * steps + step)
@@ -222,16 +229,19 @@ class _Trainer:
         self.average = [a * keep + b * (1 - keep) for a, b in zip(old, now, strict=True)]
 
     def opinions(self) -> npt.NDArray[np.float32]:
-        """Say of every crop which emotions its face and its mirror image show, ``[N, classes]``."""
+        """Say of every crop which emotions it shows, the mean of its views, ``[N, classes]``."""
+        frozen = features(self.network)
 
-        def say(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-            both = np.concatenate([crops, crops[:, :, ::-1]])
-            return np.asarray(self.model.predict_on_batch(self.then(both) if self.then else both))
+        def say(start: int) -> npt.NDArray[np.float32]:
+            seen = [views(crop) for crop in self.data.crops[start : start + 16]]
+            return frozen(np.concatenate(seen))
 
         parts = []
-        for start in track(range(0, len(self.data.labels), 64), "Asking the network's opinion"):
-            said = say(self.data.crops[start : start + 64])
-            parts.append((said[: len(said) // 2] + said[len(said) // 2 :]) / 2)
+        starts = range(0, len(self.data.labels), 16)
+        with ThreadPoolExecutor(cores()) as pool:
+            for pooled in track(pool.map(say, starts), "Asking for opinions", len(starts)):
+                said = np.asarray(self.top.predict_on_batch(pooled))
+                parts.append(said.reshape(-1, VIEWS, said.shape[1]).mean(axis=1))
         return np.concatenate(parts)
 
     def _validate(self) -> tuple[float, float]:
@@ -314,6 +324,12 @@ def _targets(
             weights[labels == label] = counts.sum() / (len(LABELS) * count)
     weights[~binary] = stage.neither
     return targets[:, 1:2] + targets[:, 2:].sum(axis=1, keepdims=True) / 2, weights
+
+
+def _mixed(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
+    """Mix a batch's targets or weights as `batches` mixed its crops."""
+    mixed: npt.NDArray[np.float32] = np.float32(share) * values
+    return mixed + np.float32(1 - share) * values[::-1]
 
 
 def _accuracy(targets: Any, outputs: Any) -> Any:

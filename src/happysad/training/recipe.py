@@ -39,6 +39,8 @@ class Augmentation:
         jpeg: Probability of strong JPEG compression.
         noise: Probability of a sensor's noise.
         occlusion: Probability that a rectangle covers a part.
+        mixup: Each batch is laid over itself in reverse order, targets and all, with a share drawn
+            from Beta(mixup, mixup). Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
     """
 
     rotation: float = _in(0, 180, 0.0)
@@ -53,6 +55,7 @@ class Augmentation:
     jpeg: float = _in(0, 1, 0.0)
     noise: float = _in(0, 1, 0.0)
     occlusion: float = _in(0, 1, 0.0)
+    mixup: float = _in(0, 10, 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Stage:
         neither: In a happy-sad stage, the weight of each face of another emotion, whose target is
             one half; 0 = they take no part.
         distillation: Share of each target that is the network's own opinion at the end of the last
-            emotions stage, averaged over the crop and its mirror image; the rest is the label.
+            emotions stage, averaged over several views of the crop; the rest is the label.
             In a happy-sad stage a face labelled so counts as one of the two for sure, and of any
             other face half of what it takes for another emotion counts as happy.
             Furlanello et al. 2018, "Born-Again Neural Networks".
