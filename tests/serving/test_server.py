@@ -134,6 +134,20 @@ def test_workers_add_up_their_figures(hopper: Path) -> None:
         assert 'happysad_pictures_total{status="ok"} 20.0' in text
 
 
+def test_workers_end_when_what_started_them_is_killed() -> None:
+    with serving("--workers", "2") as server:
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                httpx.get(f"{server.url}/healthz")
+            except httpx.TransportError:
+                break
+            assert time.monotonic() < deadline, "a worker still answers"
+            time.sleep(0.1)
+
+
 def test_a_missing_model_ends_the_start_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as failed, serving("--model", tmp_path / "none.tflite"):
         pass

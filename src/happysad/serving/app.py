@@ -5,6 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
+import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,6 +71,8 @@ def create_app() -> FastAPI:
         HappysadError: The model or the keys cannot be read.
     """
     settings = Settings.handed_on()
+    if starter := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(starter,), daemon=True).start()
     engine, buffers = Engine(settings), Buffers(settings)
 
     @asynccontextmanager
@@ -95,6 +101,12 @@ def create_app() -> FastAPI:
     return app
 
 
+def _end_with(starter: multiprocessing.process.BaseProcess) -> None:
+    """End this worker process in order when the one that started it is gone, killed even."""
+    starter.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers) -> None:
     allowed = [Depends(_key_check(settings.keys()))]
     model = _model_record(settings, engine)
@@ -116,6 +128,8 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
         (multipart/form-data) with a list of records in the files' order. With crop=whole no face is
         searched for: each picture has to be one, filling its middle square.
         """
+        # Before the body is read: who is sent away should cost those who stay next to nothing.
+        engine.check_room()
         try:
             async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
                 records = await engine.predict(body.pictures, crop)

@@ -69,8 +69,7 @@ class Engine:
         Raises:
             Problem: There is no room for them.
         """
-        if self._pending + len(uploads) > self._room:
-            raise busy("too many pictures are waiting")
+        self.check_room(len(uploads))
         loop = asyncio.get_running_loop()
         jobs = []
         for upload in uploads:
@@ -85,6 +84,15 @@ class Engine:
             # Where nobody waits any more, those that have not begun never will.
             for job in jobs:
                 job.cancel()
+
+    def check_room(self, pictures: int = 1) -> None:
+        """Refuse pictures for which there is no room.
+
+        Raises:
+            Problem: There is none.
+        """
+        if self._pending + pictures > self._room:
+            raise busy("too many pictures are waiting")
 
     def close(self) -> None:
         """Stop taking work."""

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from typing import Any, Final
 
 import uvicorn
@@ -59,23 +60,25 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     settings.keys()
     print(f"happysad on http://{host}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
     settings.hand_on()
-    if workers > 1:
-        # Must be there before the workers import what counts.
-        os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix="happysad-metrics-")
-    else:
-        # uvicorn raises the signal anew once all is done: then this is what it meets.
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    uvicorn.run(
-        "happysad.serving.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        http=_Protocol,
-        timeout_keep_alive=int(settings.idle),
-        timeout_graceful_shutdown=int(settings.timeout),
-        server_header=False,
-        access_log=False,
-        log_level="warning",
-        ws="none",
-    )
+    with ExitStack() as stack:
+        if workers > 1:
+            # Must be there before the workers import what counts.
+            figures = tempfile.TemporaryDirectory(prefix="happysad-metrics-")
+            os.environ[METRICS_VARIABLE] = stack.enter_context(figures)
+        else:
+            # uvicorn raises the signal anew once all is done: then this is what it meets.
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        uvicorn.run(
+            "happysad.serving.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            http=_Protocol,
+            timeout_keep_alive=int(settings.idle),
+            timeout_graceful_shutdown=int(settings.timeout),
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            ws="none",
+        )
