@@ -1,0 +1,84 @@
+"""Milliseconds a frame in the browser: the model on the device (LiteRT.js), and the server beside.
+
+python benchmarks/browser.py [--frames 200]
+
+Headless Chromium opens the page and asks both modes about one 640×480 frame again and again, as the
+camera does. Needs Chromium, playwright (the group dev) and LiteRT.js (make litert).
+"""
+
+import argparse
+import base64
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from serving import happysad, make_pictures, running
+
+RUNTIME = Path(__file__).parents[1] / "node_modules" / "@litertjs"
+
+TIME_FRAMES = """
+async ([picture, frames]) => {
+  const { openDevice } = await import("/static/device.js");
+  const { shrink } = await import("/static/resize.js");
+  const { askServer, describeModel } = await import("/static/server.js");
+  const image = await createImageBitmap(await (await fetch(picture)).blob());
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  const started = performance.now();
+  const onDevice = await openDevice(await describeModel());
+  const load = performance.now() - started;
+  const jpeg = () => new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
+  const ways = {
+    "on the device": () => onDevice(canvas),
+    "of it, reading and scaling": () => shrink(context.getImageData(80, 0, 480, 480), 96),
+    "on the server, with a face to find": async () => askServer(await jpeg()),
+  };
+  const times = { "loading runtime and model": [load] };
+  for (const [name, way] of Object.entries(ways)) {
+    for (let i = 0; i < 10; i++) await way();
+    times[name] = [];
+    for (let i = 0; i < frames; i++) {
+      const start = performance.now();
+      await way();
+      times[name].push(performance.now() - start);
+    }
+  }
+  return times;
+}
+"""
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=200)
+    arguments = parser.parse_args()
+    if not RUNTIME.is_dir():
+        sys.exit("no LiteRT.js here: make litert")
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
+        _, scene = make_pictures(Path(name))
+        picture = "data:image/jpeg;base64," + base64.b64encode(scene.read_bytes()).decode()
+        chromium = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        with running(*happysad("--runtime", str(RUNTIME))) as (_, url):
+            # The page's policy forbids data: addresses; the measurement needs one.
+            page = chromium.new_context(bypass_csp=True).new_page()
+            page.goto(url)
+            times = page.evaluate(TIME_FRAMES, [picture, arguments.frames])
+        chromium.close()
+    print("| 640×480 | median | 95 % |\n| --- | --- | --- |")
+    for way, values in times.items():
+        high = sorted(values)[int(0.95 * len(values))]
+        print(f"| {way} | {statistics.median(values):.1f} ms | {high:.1f} ms |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Draw the page as people see it: docs/page-desktop.png and docs/page-phone.png.
+
+    python tools/screenshots.py [FOLDER]
+
+Each shows, side by side, the empty page, answers, the camera and an error; the phone's in dark
+colours. All faces are drawn. Needs Chromium and playwright (the group dev).
+"""
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+from running import serving
+
+from happysad.dataset.synthetic import draw_face
+
+SCREENS: Final[dict[str, dict[str, Any]]] = {
+    "desktop": {"viewport": {"width": 760, "height": 1040}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 390, "height": 940}, "color_scheme": "dark"},
+}
+
+
+def draw_group(path: Path) -> None:
+    """Draw three people."""
+    picture = Image.new("RGB", (900, 340), (214, 221, 208))
+    for i, (label, seed) in enumerate(((1, 9), (0, 10), (0, 5))):
+        face = Image.fromarray(draw_face(label, np.random.default_rng(seed), 280))
+        picture.paste(face, (15 + 295 * i, 30))
+    picture.save(path)
+
+
+def film(path: Path) -> None:
+    """Film somebody whose mood changes every second."""
+    content = b""
+    for label, seed in ((1, 9), (0, 10), (1, 11), (0, 5)):
+        frame, jpeg = np.full((480, 640, 3), (200, 210, 220), np.uint8), io.BytesIO()
+        frame[60:420, 140:500] = draw_face(label, np.random.default_rng(seed), 360)
+        Image.fromarray(frame).save(jpeg, "JPEG", quality=90)
+        content += jpeg.getvalue() * 30
+    path.write_bytes(content)
+
+
+def shots(page: Page, url: str, folder: Path) -> list[Image.Image]:
+    """Take the page empty, with answers, with the camera on, and with an error."""
+    taken: list[Image.Image] = []
+
+    def take() -> None:
+        taken.append(Image.open(io.BytesIO(page.screenshot())))
+
+    page.goto(url)
+    expect(page.locator("#promise")).to_contain_text("sent to this server")
+    take()
+    page.set_input_files("#files", folder / "group.png")
+    expect(page.locator("#status")).to_contain_text("faces in 1 picture")
+    take()
+    page.reload()
+    page.get_by_role("button", name="start the camera").click()
+    page.wait_for_timeout(9000)
+    take()
+    page.reload()
+    page.set_input_files("#files", [folder / "group.png", folder / "notes.txt"])
+    expect(page.locator("#status")).to_contain_text("1 without an answer")
+    take()
+    return taken
+
+
+def main() -> None:
+    """Take all screenshots."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs")
+    with tempfile.TemporaryDirectory() as name, serving() as server, sync_playwright() as driver:
+        folder = Path(name)
+        draw_group(folder / "group.png")
+        film(folder / "film.mjpeg")
+        (folder / "notes.txt").write_text("not a picture")
+        browser = driver.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={folder / 'film.mjpeg'}",
+            ],
+        )
+        for screen, options in SCREENS.items():
+            taken = shots(browser.new_page(**options), server.url, folder)
+            width, height = taken[0].size
+            sheet = Image.new("RGB", ((width + 20) * len(taken) - 20, height), "grey")
+            for i, image in enumerate(taken):
+                sheet.paste(image, (i * (width + 20), 0))
+            sheet.quantize(128).save(out / f"page-{screen}.png", optimize=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
