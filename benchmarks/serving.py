@@ -2,12 +2,14 @@
 
 python benchmarks/serving.py [--seconds 10] [--overload 60] [--garbage 10000]
 
-Needs the load generator hey (apt install hey) and Flask (the group bench). Throughput: closed loops of 1, 8 and 64
-clients on a 224-pixel JPEG of a face, as the straightforward server takes it (Flask, load_model,
-Pillow, model.predict on a MobileNetV2 at 224 pixels), and on a 640×480 picture, whose face has to
-be found first. Overload: twice the throughput of the 640×480 picture is asked for, steadily.
-Attack: bodies of garbage, cut-off pictures and decompression bombs from eight clients, with slow
-and half-closed connections beside, while another client goes on asking. Linux only.
+Needs the load generator hey (apt install hey) and Flask (the group bench).
+
+Throughput: closed loops of 1, 8 and 64 clients on a 224-pixel JPEG of a face, as the
+straightforward server takes it (Flask, load_model, Pillow, model.predict on a MobileNetV2 at 224
+pixels), and on a 640×480 picture, whose face has to be found first. Overload: twice the throughput
+of the 640×480 picture is asked for, steadily. Attack: bodies of garbage, cut-off pictures and
+decompression bombs from eight clients, with slow and half-closed connections beside, while another
+client goes on asking. Linux only.
 """
 
 import argparse
