@@ -11,7 +11,7 @@ ROOT = Path(happysad.__file__).parent
 # Each may import those of its own line and of the lines below.
 ORDER = [
     {"cli"},
-    {"training", "evaluation", "export", "video", "serving"},
+    {"training", "evaluation", "export", "video", "serving", "doctor"},
     {"dataset", "detector", "annotate", "copies", "pictures", "results"},
     {"classifier", "faces"},
     {"image", "prediction", "released", "files", "progress", "cores"},

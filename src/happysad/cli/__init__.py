@@ -10,15 +10,14 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from happysad import __version__
+from happysad.doctor import EXTRAS
 from happysad.errors import HappysadError
 
 # The modules import nothing heavy; what a verb needs is imported when that verb runs.
-VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo")
+VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo", "doctor")
 
-# Which extra brings a package; training's bring the most.
-_EXTRAS: Final = {"matplotlib": "plot"} | dict.fromkeys(
-    ("fastapi", "httptools", "prometheus_client", "starlette", "uvicorn"), "serve"
-)
+# Which extra brings a module; where several do, the smaller one.
+_EXTRAS: Final = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 
 app = typer.Typer(
     name="happysad",

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from happysad.cli.quiet import quiet_import
 from happysad.prediction import LABELS
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def evaluate(
     1 if some images had to be left out.
     """
     from happysad.evaluation.evaluate import evaluate as run
+
+    if model.suffix != ".tflite":
+        with quiet_import():
+            import keras  # noqa: F401
 
     evaluation = run(model, dataset, out or default_folder(model, dataset), strict=strict)
     if as_json:

