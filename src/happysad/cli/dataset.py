@@ -2,17 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from happysad.dataset.check import Checked
 
 
 def register(app: typer.Typer) -> None:
     """Add the sub-commands of ``happysad dataset``."""
     dataset = typer.Typer(
-        no_args_is_help=True, help="Import datasets, crop photographs, draw practice faces."
+        no_args_is_help=True,
+        help="Import datasets, check them, crop photographs, draw practice faces.",
     )
     dataset.command("import")(import_)
+    dataset.command("check")(check)
     dataset.command("crop")(crop)
     dataset.command("draw")(draw)
     app.add_typer(dataset, name="dataset")
@@ -87,6 +92,83 @@ def import_(
     if done.bad:
         typer.echo(f"{len(done.bad):,} rows could not be used", err=True)
         raise typer.Exit(1)
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder with happy/ and sad/ in it.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another such folder, as a test set, which must share no image with it."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A .tflite file that doubts the labels; else the released model."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file to write, with the pictures in it.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every finding as JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Look a dataset over before training on it.
+
+    Finds images that are unreadable, doubled, nearly so, under two labels, probably mislabelled,
+    without a face or with several, tiny or blurred, and counts the classes. Nothing is changed.
+    The exit status is 1 if an image cannot be read.
+
+    Example: happysad dataset check faces/ --against faces-test/ --report check.html
+    """
+    from dataclasses import asdict
+
+    from happysad.dataset.check import check as look_over
+
+    checked = look_over(folder, against=against, model=model)
+    if report:
+        from happysad.dataset.gallery import write_gallery
+        from happysad.files import writing
+
+        with writing(report):
+            write_gallery(report, checked)
+    if as_json:
+        facts = {"images": checked.images, "shorter_sides": checked.sides}
+        found = [asdict(finding) for finding in checked.findings]
+        typer.echo(json.dumps(facts | {"counts": checked.counts, "findings": found}, indent=1))
+    else:
+        _print_checked(checked)
+        if report:
+            typer.echo(f"Pictures: {report}")
+    if checked.counts["unreadable"]:
+        raise typer.Exit(1)
+
+
+def _print_checked(checked: "Checked") -> None:
+    from itertools import islice
+
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from happysad.dataset.check import ADVICE, KINDS
+    from happysad.results import printable
+
+    console = Console()
+    counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
+    short, middle, long = checked.sides
+    console.print(f"{counts} images; shorter sides {short} to {long} pixels, median {middle}")
+    if max(checked.images.values()) > 3 * min(checked.images.values()):
+        console.print("[yellow]One class is over three times the other: add to the smaller one.[/]")
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("found", "images", "for example"):
+        table.add_column(column, justify="right" if column == "images" else "left")
+    for kind in KINDS:
+        found = (finding for finding in checked.findings if finding.kind == kind)
+        examples = [f"{finding.path}: {finding.detail}" for finding in islice(found, 2)]
+        if examples:
+            lines = "\n".join(escape(printable(example)) for example in examples)
+            table.add_row(kind, f"{checked.counts[kind]:,}", f"{lines}\n[dim]{ADVICE[kind]}[/dim]")
+    console.print(table if table.row_count else "Nothing to object to.")
 
 
 def crop(

@@ -1,0 +1,93 @@
+"""What `happysad dataset check` tells of a dataset with something wrong in every way."""
+
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from typer.testing import CliRunner
+
+from happysad.cli import app
+from happysad.cli import dataset as verb
+from happysad.dataset.check import check
+from happysad.dataset.synthetic import draw_face
+
+verb.register(app)
+
+
+def face(label: int, seed: int, side: int = 200) -> Image.Image:
+    # Of one seed, the happy and the sad face would be twins.
+    return Image.fromarray(draw_face(label, np.random.default_rng((label, seed)), side))
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("messy")
+    for name in ("happy", "sad", "test/happy", "test/sad"):
+        (folder / name).mkdir(parents=True)
+    for seed in range(8):
+        face(1, seed).save(folder / f"happy/{seed}.png")
+        face(0, seed).save(folder / f"sad/{seed}.png")
+        face(1, 100 + seed).save(folder / f"test/happy/{seed}.png")
+        face(0, 100 + seed).save(folder / f"test/sad/{seed}.png")
+    (folder / "happy/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    shutil.copy(folder / "happy/1.png", folder / "happy/again.png")
+    shutil.copy(folder / "happy/2.png", folder / "sad/copied.png")
+    face(1, 3).save(folder / "happy/nearly.jpg", quality=60)
+    face(0, 13).save(folder / "happy/wrong.png")
+    face(1, 11, 24).save(folder / "happy/tiny.png")
+    face(0, 12).filter(ImageFilter.GaussianBlur(12)).save(folder / "sad/blurred.png")
+    Image.new("RGB", (200, 200), (90, 120, 90)).save(folder / "sad/nobody.png")
+    two = Image.new("RGB", (420, 220), (200, 210, 220))
+    two.paste(face(1, 11), (0, 10))
+    two.paste(face(1, 9), (215, 10))
+    two.save(folder / "happy/two.png")
+    shutil.copy(folder / "happy/5.png", folder / "test/happy/seen.png")
+    return folder
+
+
+def test_everything_that_is_wrong_is_found(messy: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(messy, data, ignore=shutil.ignore_patterns("test"))
+    checked = check(data, against=messy / "test")
+    found = defaultdict(set)
+    for finding in checked.findings:
+        found[finding.kind].add(finding.path)
+    assert found["unreadable"] == {"happy/broken.png"}
+    assert found["two labels"] == {"happy/2.png", "sad/copied.png"}
+    assert found["leak"] == {"happy/5.png"}
+    assert found["duplicate"] == {"happy/again.png"}
+    assert found["near duplicate"] == {"happy/nearly.jpg"}
+    assert "happy/wrong.png" in found["probably mislabelled"]
+    assert found["several faces"] == {"happy/two.png"}
+    assert found["tiny"] == {"happy/tiny.png"}
+    assert {"sad/blurred.png", "sad/nobody.png"} <= found["blurred"]
+    assert "sad/nobody.png" in found["no face"] and "happy/4.png" not in found["no face"]
+    assert checked.sides[0] == 24 and checked.sides[1] == 200
+
+
+def test_the_command_prints_writes_and_counts_what_it_found(messy: Path, tmp_path: Path) -> None:
+    data, report = tmp_path / "data", tmp_path / "check.html"
+    shutil.copytree(messy, data, ignore=shutil.ignore_patterns("test"))
+    before = sorted(path.name for path in data.rglob("*"))
+    done = CliRunner().invoke(app, ["dataset", "check", str(data), "--report", str(report)])
+    assert done.exit_code == 1, "one image cannot be read"
+    assert "probably mislabelled" in done.stdout and "happy/two.png: 2 faces" in done.stdout
+    page = report.read_text("utf-8")
+    assert "happy/wrong.png" in page and "data:image/jpeg" in page and "http" not in page
+    assert sorted(path.name for path in data.rglob("*")) == before, "nothing is changed"
+    done = CliRunner().invoke(app, ["dataset", "check", str(data), "--json"])
+    facts = json.loads(done.stdout)
+    assert facts["counts"]["tiny"] == 1 and facts["images"]["happy"] > facts["images"]["sad"]
+
+
+def test_a_sound_dataset_gives_nothing_to_object_to(tmp_path: Path) -> None:
+    for label, name in enumerate(("sad", "happy")):
+        (tmp_path / name).mkdir()
+        for seed in ((3, 7), (7, 12))[label]:
+            face(label, seed).save(tmp_path / name / f"{seed}.png")
+    done = CliRunner().invoke(app, ["dataset", "check", str(tmp_path)])
+    assert done.exit_code == 0 and "Nothing to object to" in done.stdout, done.stdout
