@@ -62,6 +62,7 @@ def test_every_command_does_what_it_says(desk: Path) -> None:
     assert (run / "evaluation-faces-test" / "report.html").is_file()
     assert (run / "model-int8.tflite").stat().st_size < 3_000_000
     for made in (
+        "check.html",
         "holiday-faces/1.jpg",
         "holiday.csv",
         "talk-faces.mp4",
