@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check format bench mediapipe litert release-model clean
+.PHONY: help demo test check format bench docs mediapipe litert release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
@@ -11,6 +11,7 @@ help:
 	@echo "make check  lint and types"
 	@echo "make format rewrite the code in the project's format"
 	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
+	@echo "make docs   build the site into build/site"
 	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
 	@echo "make litert         fetch LiteRT.js, for the page's mode \"on this device\""
 	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
@@ -18,7 +19,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[train,serve]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[train,serve]" --group dev --group docs
 	@touch $(READY)
 
 demo: $(READY)
@@ -41,6 +42,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/training_speed.py
+
+docs: $(READY)
+	$(BIN)/mkdocs build --quiet
 
 mediapipe:
 	$(PYTHON) -m venv .venv-mediapipe

@@ -1,0 +1,49 @@
+"""What the pages in docs/ tell their reader to type, typed; and that they become a site."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typed import ROOT, blocks, commands, lay_desk, run_python, type_in
+
+from happysad.dataset.synthetic import draw_face
+
+PEOPLE = ("anna", "ben", "eva", "lea", "max", "tim")
+HOW_TO = ROOT / "docs" / "how-to.md"
+
+
+def test_the_tutorial_types_what_readme_types() -> None:
+    """README's are typed by its own test; training twice would only take longer."""
+    readme = commands(ROOT / "README.md")
+    extra = [c for c in commands(ROOT / "docs" / "tutorial.md") if c not in readme]
+    assert extra == ["happysad dataset check faces --against faces-test"]
+
+
+def test_the_how_tos_work(tmp_path: Path) -> None:
+    lay_desk(tmp_path)
+    for label, name in enumerate(("sad", "happy")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for seed in range(12):
+            photo = Image.new("RGB", (400, 300), (200, 210, 220))
+            face = draw_face(label, np.random.default_rng((label, seed)), 240)
+            photo.paste(Image.fromarray(face), (80, 30))
+            photo.save(tmp_path / "photos" / name / f"{PEOPLE[seed % len(PEOPLE)]}_{seed}.png")
+    typed = commands(HOW_TO)
+    assert len(typed) >= 5
+    for command in typed:
+        type_in(tmp_path, command)
+    assert (tmp_path / "runs" / "ours" / "model.keras").is_file()
+    answers = [run_python(tmp_path, example) for example in blocks(HOW_TO, "python")]
+    assert answers[0].startswith(("True ", "False ")) and "1.jpg [" in answers[1]
+
+
+def test_the_pages_become_a_site(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the group docs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "reference" / "index.html").read_text("utf-8")
+    assert "One detector may be used from several threads" in page

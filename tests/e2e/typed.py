@@ -1,0 +1,63 @@
+"""What a page tells its reader to type, typed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib.cbook
+
+from happysad import read_image
+
+ROOT = Path(__file__).parents[2]
+
+GRACE_HOPPER = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+"""A public-domain portrait of a smiling officer, which Matplotlib ships."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+def lay_desk(folder: Path) -> None:
+    """Lay out the pictures and the video that the pages speak of."""
+    (folder / "holiday").mkdir()
+    for name in ("party.jpg", "holiday/1.jpg"):
+        shutil.copy(GRACE_HOPPER, folder / name)
+    portrait = read_image(GRACE_HOPPER)
+    writer = cv2.VideoWriter(
+        str(folder / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (400, 400)
+    )
+    for shift in range(10):
+        writer.write(cv2.cvtColor(portrait[shift : shift + 400, 50:450], cv2.COLOR_RGB2BGR))
+    writer.release()
+
+
+def commands(page: Path) -> list[str]:
+    """Every `happysad` command of a page, in its order, but for servers, which do not end."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line for line in lines if re.match("happysad (?!serve)", line)]
+
+
+def type_in(folder: Path, command: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def run_python(folder: Path, example: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{example}\n{done.stderr}"
+    return done.stdout
