@@ -166,3 +166,8 @@ def test_command_line(run: Path, testset: Path) -> None:
     assert json.loads(result.stdout) == json.loads(
         report.with_name("metrics.json").read_text(encoding="utf-8")
     )
+
+    assert "data:image/jpeg" in report.read_text("utf-8")
+    result = CliRunner().invoke(app, [str(run), str(testset), "--no-pictures"])
+    assert "data:image/jpeg" not in report.read_text("utf-8"), "no face is shown"
+    assert not report.with_name("mistakes.png").exists()

@@ -38,6 +38,9 @@ def evaluate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
     ] = False,
+    pictures: Annotated[
+        bool, typer.Option(help="Show the surest mistakes, with heat maps, in the report.")
+    ] = True,
 ) -> None:
     """Test a model on labelled images it has not seen.
 
@@ -50,7 +53,8 @@ def evaluate(
         with quiet_import():
             import keras  # noqa: F401
 
-    evaluation = run(model, dataset, out or default_folder(model, dataset), strict=strict)
+    folder = out or default_folder(model, dataset)
+    evaluation = run(model, dataset, folder, strict=strict, pictures=pictures)
     if as_json:
         typer.echo(json.dumps(evaluation.facts, indent=2, ensure_ascii=False))
     else:

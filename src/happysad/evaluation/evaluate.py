@@ -70,7 +70,9 @@ class Evaluation:
         return len(self.facts["dataset"]["skipped"])
 
 
-def evaluate(model: Path, dataset: Path, out: Path, *, strict: bool = False) -> Evaluation:
+def evaluate(
+    model: Path, dataset: Path, out: Path, *, strict: bool = False, pictures: bool = True
+) -> Evaluation:
     """Test a model on a dataset and write figures, predictions, charts and the report.
 
     Args:
@@ -78,6 +80,7 @@ def evaluate(model: Path, dataset: Path, out: Path, *, strict: bool = False) -> 
         dataset: Folder with ``happy/`` and ``sad/``.
         out: Folder to write to; made if missing, what an earlier test wrote there is replaced.
         strict: Refuse a dataset with unreadable images, instead of skipping these.
+        pictures: Show the surest mistakes; without, nothing that is written holds a face.
 
     Returns:
         The figures and where the report is.
@@ -92,13 +95,13 @@ def evaluate(model: Path, dataset: Path, out: Path, *, strict: bool = False) -> 
     probabilities = _score(loaded, data.crops)
     metrics = compute_metrics(labels, probabilities, loaded.threshold, loaded.band)
     names = [_name(sample.path, data.folder) for sample in data.samples]
-    mistakes = _mistakes(loaded, data, names, probabilities)
+    mistakes = _mistakes(loaded, data, names, probabilities) if pictures else []
     facts = _facts(loaded, data, metrics)
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_predictions(out / "predictions.csv", names, labels, probabilities, metrics)
     _draw(out, labels, probabilities, metrics, mistakes)
-    write_report(out, metrics, facts, mistakes)
+    write_report(out, metrics, facts, mistakes if pictures else None)
     return Evaluation(metrics, facts, out / "report.html")
 
 

@@ -91,7 +91,7 @@ _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
 
 
 def write_report(
-    out: Path, metrics: Metrics, facts: dict[str, Any], mistakes: Sequence[Mistake]
+    out: Path, metrics: Metrics, facts: dict[str, Any], mistakes: Sequence[Mistake] | None
 ) -> None:
     """Write ``report.html`` beside the charts and with them inside.
 
@@ -99,7 +99,7 @@ def write_report(
         out: Folder that holds the charts.
         metrics: The figures.
         facts: What ``metrics.json`` holds.
-        mistakes: For the gallery, the surest first.
+        mistakes: For the gallery, the surest first; None leaves it out.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -116,7 +116,7 @@ def write_report(
         right=metrics.confusion[0][0] + metrics.confusion[1][1],
         spread=spread,
         mistakes=mistakes,
-        heat=bool(mistakes) and mistakes[0].heat is not None,
+        heat=any(mistake.heat is not None for mistake in mistakes or ()),
         labels=LABELS,
         cards={name: text for name, text in CARDS.items() if name in metrics.figures},
         figures={name: text for name, text in FIGURES.items() if name in metrics.figures},
