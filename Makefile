@@ -18,7 +18,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[train,serve]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[train,serve,cluster]" --group dev
 	@touch $(READY)
 
 demo: $(READY)
