@@ -1,8 +1,10 @@
 """`happysad score`: the faces of very many pictures, on one machine or a cluster."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,7 +106,8 @@ def score(
         content = load_model(model)
     progress, on_part = _bar()
     try:
-        with progress:
+        # Ray prints there, too, when it loses a worker or a node.
+        with redirect_stdout(sys.stderr), progress:
             outcome = run(
                 source,
                 out,

@@ -23,6 +23,7 @@ from happysad.cluster.job import (
     write_inputs,
     write_job,
 )
+from happysad.cluster.places import is_remote
 from happysad.cluster.session import session
 from happysad.cluster.sources import Input, cut, find_inputs
 from happysad.cluster.summary import Scores
@@ -144,8 +145,9 @@ def _list(
     dest: str, settings: Settings, on_list: Callable[[Iterable[Input]], Iterable[Input]]
 ) -> tuple[str, int]:
     """List the inputs; returns the list's SHA-256 and how many pictures it is known to have."""
-    inputs = on_list(find_inputs(settings.source, settings.column))
-    digest, count, pictures = write_inputs(dest, inputs)
+    leave_out = None if is_remote(dest) else Path(dest)
+    inputs = find_inputs(settings.source, settings.column, leave_out)
+    digest, count, pictures = write_inputs(dest, on_list(inputs))
     first = next(read_inputs(dest), None)
     if first is None or (count == 1 and first.kind == "problem"):
         raise HappysadError(f"{settings.source}: {first.problem if first else 'holds no picture'}")

@@ -19,7 +19,6 @@ from happysad.cluster.ahead import ahead
 from happysad.cluster.places import (
     answering,
     is_remote,
-    local_path,
     locate,
     open_blocks,
     open_file,
@@ -68,7 +67,7 @@ class Input:
         return Input(value) if isinstance(value, str) else Input(**value)
 
 
-def find_inputs(source: str, column: str | None) -> Inputs:
+def find_inputs(source: str, column: str | None, leave_out: Path | None = None) -> Inputs:
     """List what a source stands for, in the order of names.
 
     A folder or prefix stands for the pictures below it. What a glob matches, and a file, goes by
@@ -80,6 +79,7 @@ def find_inputs(source: str, column: str | None) -> Inputs:
         source: An absolute path, a glob, ``s3://…`` or ``gs://…``.
         column: Of Parquet and CSV files, the column to take; None means the only one with bytes,
             else the first of `URI_COLUMNS`.
+        leave_out: A folder on disk of which nothing is taken.
 
     Yields:
         The inputs. What cannot be read is one, too, with its problem.
@@ -88,7 +88,7 @@ def find_inputs(source: str, column: str | None) -> Inputs:
         HappysadError: There is nothing of that name.
         StoreError: The store does not answer.
     """
-    files = _remote_files(source) if is_remote(source) else _local_files(local_path(source))
+    files = _remote_files(source) if is_remote(source) else _local_files(source, leave_out)
     for listing, items in groupby(files, _is_listing):
         if listing:
             calls = (partial(_open, item, column) for item in items)
@@ -115,10 +115,10 @@ def cut(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
         yield part
 
 
-def _local_files(source: str) -> Inputs:
+def _local_files(source: str, leave_out: Path | None) -> Inputs:
     if not glob.has_magic(source) and not Path(source).exists():
         raise HappysadError(f"{source}: no such file or folder")
-    for number, found in enumerate(find_pictures([source])):
+    for number, found in enumerate(find_pictures([source], leave_out)):
         if not found.problem:
             yield _by_suffix(found.path)
         elif number == 0 and found.path == source:

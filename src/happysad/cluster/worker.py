@@ -13,6 +13,8 @@ import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from happysad.cluster.job import Job, read_job
 from happysad.cluster.places import exists, open_file, write_whole
@@ -144,18 +146,21 @@ class Worker:
 
     def _careful_answer(self) -> Callable[[bytes], Record]:
         """Make a function that survives pictures that kill the process that looks at them."""
-        make = ray.remote(num_cpus=0, max_restarts=0)(Answerer).remote
+        # Here: elsewhere a node that goes away would be taken for the picture's fault.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        make = ray.remote(num_cpus=0, scheduling_strategy=here)(Answerer).remote
         child: list[Any] = []
 
         def answer(content: bytes) -> Record:
-            if not child:
-                child.append(make(self._model, self._job.crop))
-            try:
-                record: Record = ray.get(child[0].answer.remote(content))
-            except ray.exceptions.RayActorError:
-                child.clear()
-                return error_record("", "the process that looked at it died")
-            return record
+            for _ in range(2):
+                child[:] = child or [make(self._model, self._job.crop)]
+                try:
+                    record: Record = ray.get(child[0].answer.remote(content))
+                except RayActorError:
+                    child.clear()
+                else:
+                    return record
+            return error_record("", "the process that looked at it died, twice")
 
         return answer
 
