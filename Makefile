@@ -19,7 +19,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[train,serve]" --group dev --group docs
+	$(BIN)/python -m pip install --quiet --editable ".[train,serve,cluster]" --group dev --group docs
 	@touch $(READY)
 
 demo: $(READY)

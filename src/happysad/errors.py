@@ -4,7 +4,8 @@
     ├── ImageError     an image that cannot be read, or is refused
     ├── DatasetError   a dataset that cannot be trained or tested on
     ├── RecipeError    a recipe with an unknown name or a value out of range
-    └── ModelError     a model file that is missing, damaged or not happysad's
+    ├── ModelError     a model file that is missing, damaged or not happysad's
+    └── StoreError     an object store that does not answer
 
 The message is one line: what was wrong, with what, and what to do. The command line prints it
 and exits with status 2.
@@ -29,3 +30,7 @@ class RecipeError(HappysadError):
 
 class ModelError(HappysadError):
     """A model file is missing, damaged, or was not made by happysad."""
+
+
+class StoreError(HappysadError):
+    """An object store does not answer, or lets nobody in: trying again later may help."""

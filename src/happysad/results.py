@@ -106,36 +106,41 @@ def printable(text: str) -> str:
 
 
 class Summary:
-    """Counts records, and says what they come to in one line."""
+    """Counts records, and says what they come to in one line.
+
+    Attributes:
+        statuses: How many pictures have each status.
+        labels: How many faces have each label.
+    """
 
     def __init__(self) -> None:
-        self._statuses: Counter[str] = Counter()
-        self._labels: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
 
     def add(self, record: Record) -> None:
         """Count one record."""
-        self._statuses[record["status"]] += 1
-        self._labels.update(face["label"] for face in record["faces"])
+        self.statuses[record["status"]] += 1
+        self.labels.update(face["label"] for face in record["faces"])
 
     @property
     def pictures(self) -> int:
         """How many pictures were counted, with and without an answer."""
-        return self._statuses.total()
+        return self.statuses.total()
 
     @property
     def errors(self) -> int:
         """How many of them could not be read."""
-        return self._statuses["error"]
+        return self.statuses["error"]
 
     def __str__(self) -> str:
         faces = ", ".join(
-            f"{self._labels[label]:,} {label}"
+            f"{self.labels[label]:,} {label}"
             for label in ("happy", "sad", "uncertain")
-            if self._labels[label]
+            if self.labels[label]
         )
-        parts = [f"{faces} {'face' if self._labels.total() == 1 else 'faces'}"] if faces else []
-        if self._statuses["no face"]:
-            parts.append(f"{self._statuses['no face']:,} without a face")
+        parts = [f"{faces} {'face' if self.labels.total() == 1 else 'faces'}"] if faces else []
+        if self.statuses["no face"]:
+            parts.append(f"{self.statuses['no face']:,} without a face")
         if self.errors:
             parts.append(f"{self.errors:,} could not be read")
         plural = "picture" if self.pictures == 1 else "pictures"

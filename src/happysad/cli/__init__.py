@@ -14,9 +14,19 @@ from happysad.doctor import EXTRAS
 from happysad.errors import HappysadError
 
 # The modules import nothing heavy; what a verb needs is imported when that verb runs.
-VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo", "doctor")
+VERBS: Final = (
+    "predict",
+    "train",
+    "evaluate",
+    "export",
+    "dataset",
+    "serve",
+    "score",
+    "demo",
+    "doctor",
+)
 
-# Which extra brings a module; where several do, the smaller one.
+# Which extra brings a module; of several, the last in the list.
 _EXTRAS: Final = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.quiet import quiet_import
+from happysad.cli.quiet import quiet
 from happysad.prediction import LABELS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def evaluate(
     from happysad.evaluation.evaluate import evaluate as run
 
     if model.suffix != ".tflite":
-        with quiet_import():
+        with quiet():
             import keras  # noqa: F401
 
     folder = out or default_folder(model, dataset)

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.quiet import quiet_import
+from happysad.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from happysad.export.export import Exported
@@ -55,7 +55,7 @@ def export(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from happysad.classifier import PRECISIONS
 
-    with quiet_import():
+    with quiet():
         from happysad.export.export import MAX_LOSS, export_run
         from happysad.export.export import as_json as entry_as_json
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from happysad.cli.quiet import quiet
 from happysad.cores import cores
 from happysad.errors import HappysadError, ImageError
 
@@ -108,7 +108,7 @@ def predict(
             raise HappysadError(f"{videos[0]}: a video goes alone; give one video at a time")
         from happysad.cli.video import predict_video
 
-        with _quiet():
+        with quiet():
             detector = Detector(model, crop=crop.value, threads=workers)
         whole = predict_video(
             videos[0],
@@ -122,7 +122,7 @@ def predict(
     else:
         if plot is not None or every != 1:
             raise HappysadError("--plot and --every are for a video; leave them away for pictures")
-        with _quiet():
+        with quiet():
             detector = Detector(model, crop=crop.value)
         whole = _predict_pictures(sources, detector, as_json, csv_file, annotate, workers)
     if not whole:
@@ -270,16 +270,3 @@ def _csv_rows(path: Path) -> "Iterator[Callable[[Record], None]]":
                 writer.writerows(csv_rows(record))
 
         yield write
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what native code writes off standard error: LiteRT greets with a line of its own."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

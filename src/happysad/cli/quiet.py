@@ -1,4 +1,4 @@
-"""Keep TensorFlow's remarks on itself away from the user's errors."""
+"""Keep native code quiet."""
 
 import os
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_import() -> Iterator[None]:
-    """Send standard error nowhere while TensorFlow is imported.
+def quiet() -> Iterator[None]:
+    """Keep what native code writes off standard error, where the user's errors stand.
 
-    On processors with AVX-512 its libraries write to it before any log level is read.
+    LiteRT greets with a line of its own, and on processors with AVX-512 TensorFlow writes some
+    before it has read any log level.
     """
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
-    os.close(nowhere)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+        os.close(nowhere)

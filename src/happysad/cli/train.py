@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from happysad.cli.quiet import quiet_import
+from happysad.cli.quiet import quiet
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     from happysad.training.checkpoint import Epoch
     from happysad.training.recipe import read_recipe
 
-    with quiet_import():
+    with quiet():
         from happysad.training.train import train as run_training
 
     chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))

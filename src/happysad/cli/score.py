@@ -1,0 +1,177 @@
+"""`happysad score`: the faces of very many pictures, on one machine or a cluster."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from happysad.cli.predict import Crop
+from happysad.cli.quiet import quiet
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from happysad.cluster.job import Job
+    from happysad.cluster.score import Outcome
+    from happysad.cluster.summary import Scores
+
+CLUSTER = "Cluster"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("score")(score)
+
+
+def score(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder or prefix of pictures; a glob; a .csv or .parquet list of their URIs; "
+            "pictures in .parquet or .tar files. On disk, s3:// or gs://.",
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="DEST", help="A new folder, on disk or in an object store, for Parquet files."
+        ),
+    ],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished job in DEST.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A .tflite file made by happysad export; else the packaged one."),
+    ] = None,
+    crop: Annotated[
+        Crop,
+        typer.Option(help="Find the faces; or take each whole picture, which is a face already."),
+    ] = Crop.FACE,
+    column: Annotated[
+        str | None,
+        typer.Option(help="Of Parquet and CSV files: where the pictures, or their URIs, are."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the summary as a page.", dir_okay=False),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Else one for each CPU that there is.", rich_help_panel=CLUSTER),
+    ] = None,
+    part: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pictures in one Parquet file, at most; else 1000, or less where there are few.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+) -> None:
+    """Tell happy faces from sad ones in very many pictures.
+
+    DEST gets one row for each picture; one that cannot be read is a row with its error, and the
+    exit status is then 1. Interrupted or killed, the same command with --resume goes on, and does
+    nothing twice.
+
+    \b
+    Examples:
+      happysad score holiday/ --out scores
+      happysad score 's3://bucket/shards/*.tar' --out s3://bucket/scores --address head:6379
+    """  # noqa: D301 (the backspace keeps the lines apart)
+    from happysad.cluster.score import load_model
+    from happysad.cluster.score import score as run
+    from happysad.progress import track
+
+    start = time.perf_counter()
+    with quiet():
+        content = load_model(model)
+    progress, on_part = _bar()
+    try:
+        # Ray prints there, too, when it loses a worker or a node.
+        with redirect_stdout(sys.stderr), progress:
+            outcome = run(
+                source,
+                out,
+                model=content,
+                crop=crop.value,
+                column=column,
+                part=part,
+                resume=resume,
+                address=address,
+                workers=workers,
+                on_list=lambda inputs: track(inputs, "Listing"),
+                on_part=on_part,
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
+        raise typer.Exit(130) from None
+    seconds = time.perf_counter() - start
+    if report:
+        from happysad.cluster.report import write_report
+
+        write_report(report, outcome, out)
+    if as_json:
+        facts = {"schema": 1, "out": out, "parts": outcome.job.parts, "seconds": round(seconds, 3)}
+        typer.echo(json.dumps(facts | outcome.scores.to_dict(), indent=2))
+    else:
+        _print(outcome, out)
+        if report:
+            typer.echo(f"Report: {report}")
+    if outcome.scores.counts.errors:
+        raise typer.Exit(1)
+
+
+def _bar() -> "tuple[Progress, Callable[[Job, Scores], None]]":
+    """Make a bar over the parts, with the pictures that were scored each second."""
+    from rich.progress import TextColumn
+
+    from happysad.progress import progress_bar
+
+    bar = progress_bar(TextColumn("{task.fields[speed]}"))
+    pictures, start = 0, 0.0
+
+    def on_part(job: "Job", scores: "Scores") -> None:
+        nonlocal pictures, start
+        if not bar.tasks:
+            bar.add_task("Parts", total=job.parts, speed="")
+            start = time.perf_counter() - scores.seconds
+        pictures += scores.counts.pictures
+        speed = pictures / max(1e-9, time.perf_counter() - start)
+        bar.update(bar.task_ids[0], advance=1, speed=f"{pictures:,} pictures, {speed:,.1f}/s")
+
+    return bar, on_part
+
+
+def _print(outcome: "Outcome", out: str) -> None:
+    from happysad.results import printable
+
+    scores = outcome.scores
+    typer.echo(f"{scores.counts}\n")
+    if any(scores.moods):
+        typer.echo(f"{scores.histogram()}\n")
+    if scores.failures:
+        typer.echo(f"Could not be read, the first {len(scores.failures)}:")
+        for _, uri, error in scores.failures:
+            typer.echo(f"  {printable(uri)}: {printable(error)}")
+        typer.echo()
+    files = "file" if outcome.job.parts == 1 else "files"
+    typer.echo(f"Rows: {out}, {outcome.job.parts:,} Parquet {files}")

@@ -1,0 +1,43 @@
+"""The report for people: one HTML file that needs nothing else."""
+
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from happysad.cluster.score import Outcome
+from happysad.cluster.summary import step
+from happysad.files import atomic_text, writing
+
+
+def write_report(path: Path, outcome: Outcome, dest: str) -> None:
+    """Write what a job came to as a page.
+
+    Args:
+        path: The HTML file.
+        outcome: The finished job.
+        dest: Where its rows are.
+
+    Raises:
+        HappysadError: It cannot be written.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["thousands"] = "{:,}".format
+    template = environment.from_string(
+        (files("happysad.cluster") / "report.html.j2").read_text(encoding="utf-8")
+    )
+    html = template.render(
+        facts=outcome.scores.to_dict(),
+        faces=sum(outcome.scores.moods),
+        most=max(1, *outcome.scores.moods),
+        moods=[(step(number), faces) for number, faces in enumerate(outcome.scores.moods)],
+        settings=outcome.job.settings,
+        parts=outcome.job.parts,
+        dest=dest,
+        today=date.today().isoformat(),
+    )
+    with writing(path):
+        atomic_text(path, html)

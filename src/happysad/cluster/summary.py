@@ -1,0 +1,90 @@
+"""What a job comes to: counts, moods and the first failures, for people and for programs."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from happysad.results import Record, Summary
+
+BINS: Final = 10
+"""P(happy) is counted in so many steps between 0 and 1."""
+
+_FIRST: Final = 10
+_BAR: Final = 40
+
+
+@dataclass
+class Scores:
+    """The sum of some parts.
+
+    Attributes:
+        counts: Pictures by status, faces by label.
+        moods: How many faces have P(happy) in each of `BINS` steps.
+        size: Bytes of the pictures that could be read.
+        seconds: That workers took, waiting included.
+        failures: The first pictures that could not be read: part, URI, error.
+    """
+
+    counts: Summary = field(default_factory=Summary)
+    moods: list[int] = field(default_factory=lambda: [0] * BINS)
+    size: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, part: int, record: Record, size: int) -> None:
+        """Count one picture."""
+        self.counts.add(record)
+        self.size += size
+        for face in record["faces"]:
+            self.moods[min(BINS - 1, int(face["probability"] * BINS))] += 1
+        if "error" in record and len(self.failures) < _FIRST:
+            self.failures.append((part, record["path"], record["error"]))
+
+    def merge(self, other: "Scores") -> None:
+        """Add another sum; in which order, makes no difference."""
+        self.counts.statuses.update(other.counts.statuses)
+        self.counts.labels.update(other.counts.labels)
+        self.moods = [a + b for a, b in zip(self.moods, other.moods, strict=True)]
+        self.size += other.size
+        self.seconds += other.seconds
+        # Stable: within a part they keep the order of its pictures.
+        self.failures = sorted(self.failures + other.failures, key=lambda f: f[0])[:_FIRST]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write it down for `json`."""
+        return {
+            "pictures": self.counts.pictures,
+            "statuses": {name: self.counts.statuses[name] for name in ("ok", "no face", "error")},
+            "labels": {name: self.counts.labels[name] for name in ("happy", "sad", "uncertain")},
+            "moods": self.moods,
+            "bytes": self.size,
+            "worker_seconds": round(self.seconds, 3),
+            "failures": [
+                {"part": part, "uri": uri, "error": error} for part, uri, error in self.failures
+            ],
+        }
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Scores":
+        """Read what `to_dict` wrote."""
+        value = json.loads(text)
+        counts = Summary()
+        counts.statuses = Counter(value["statuses"])
+        counts.labels = Counter(value["labels"])
+        failures = [(item["part"], item["uri"], item["error"]) for item in value["failures"]]
+        return Scores(counts, value["moods"], value["bytes"], value["worker_seconds"], failures)
+
+    def histogram(self) -> str:
+        """Draw the moods as lines of text."""
+        most = max(1, *self.moods)
+        lines = [f"P(happy)  {'faces':>13}"]
+        for number, faces in enumerate(self.moods):
+            bar = "█" * round(_BAR * faces / most)
+            lines.append(f"{step(number):<8}  {faces:>13,}  {bar}".rstrip())
+        return "\n".join(lines)
+
+
+def step(number: int) -> str:
+    """Name one of the steps of P(happy)."""
+    return f"{number / BINS:.1f}–{(number + 1) / BINS:.1f}"

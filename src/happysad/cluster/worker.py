@@ -1,0 +1,186 @@
+"""What runs in a worker: one part in, one Parquet file out."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from happysad.cluster.job import Job, read_job
+from happysad.cluster.places import exists, open_file, write_whole
+from happysad.cluster.reading import Read, read_all
+from happysad.cluster.sources import Input
+from happysad.cluster.summary import Scores
+from happysad.detector import Detector
+from happysad.errors import HappysadError, ImageError
+from happysad.image import open_picture
+from happysad.results import Record, error_record, picture_record
+
+_BOX: Final = pa.list_(pa.float64())
+_FACE: Final = pa.struct(
+    {
+        "box": _BOX,
+        "landmarks": pa.list_(_BOX),
+        "confidence": pa.float64(),
+        "label": pa.string(),
+        "probability": pa.float64(),
+    }
+)
+SCHEMA: Final = pa.schema(
+    {
+        "uri": pa.string(),
+        "sha256": pa.string(),
+        "size": pa.int64(),
+        "status": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "faces": pa.list_(_FACE),
+        "error": pa.string(),
+    }
+)
+"""The rows of the output: one for each picture. Keys as in `happysad.results`."""
+
+_JOB: Final = b"happysad.job"
+_SCORES: Final = b"happysad.scores"
+# Rows are written, compressed, so many at a time.
+_ROWS: Final = 1000
+
+
+class Answerer:
+    """Looks at pictures' bytes."""
+
+    def __init__(self, model: bytes, crop: Any) -> None:
+        """Open the model, given as a file's bytes."""
+        # There is a worker for each core.
+        cv2.setNumThreads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.tflite")
+            path.write_bytes(model)
+            self._detector = Detector(path, crop=crop)
+
+    def answer(self, content: bytes) -> Record:
+        """Find the faces of a picture: a record without its path."""
+        try:
+            picture = open_picture(content)
+            predictions = self._detector.predict(picture)
+        except ImageError as error:
+            return error_record("", str(error).removeprefix("image: "))
+        return picture_record("", (picture.width, picture.height), predictions)
+
+
+class Worker:
+    """Does part after part; made into an actor of one core by `happysad.cluster.score`."""
+
+    def begin(self, dest: str, job: Job, model: bytes) -> None:
+        """Get ready.
+
+        Raises:
+            HappysadError: This node does not see the job's folder.
+        """
+        try:
+            seen = read_job(dest)
+        except FileNotFoundError:
+            seen = None
+        if seen != job:
+            raise HappysadError(
+                f"{dest}: node {ray.util.get_node_ip_address()} does not see this folder as the "
+                "driver does; give one that all nodes share, or an object store"
+            )
+        self._dest, self._job, self._model = dest, job, model
+        self._answerer = Answerer(model, job.crop)
+
+    def score(self, number: int, inputs: Sequence[Input], carefully: bool) -> Scores:
+        """Do one part; if it is done already, tell what it came to.
+
+        Args:
+            number: The part's.
+            inputs: What it consists of.
+            carefully: Look at each picture in a process of its own, because a worker has died over
+                this part.
+
+        Raises:
+            StoreError: The store does not answer.
+            HappysadError: The part cannot be written.
+        """
+        uri = f"{self._dest}/part-{number:06}.parquet"
+        if exists(uri):
+            return self._done(uri)
+        start, scores = time.perf_counter(), Scores()
+        buffer = pa.BufferOutputStream()
+        answer = self._careful_answer() if carefully else self._answerer.answer
+        with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+            rows: list[Record] = []
+            with closing(read_all(inputs)) as reads:
+                for row in _rows(reads, answer, number, scores):
+                    rows.append(row)
+                    if len(rows) == _ROWS:
+                        writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+                        rows.clear()
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+            scores.seconds = time.perf_counter() - start
+            text = json.dumps(scores.to_dict())
+            writer.add_key_value_metadata({_JOB: self._job.fingerprint, _SCORES: text})
+        write_whole(uri, buffer.getvalue().to_pybytes())
+        return scores
+
+    def _done(self, uri: str) -> Scores:
+        """Read from a finished part what it came to."""
+        try:
+            with open_file(uri) as file:
+                metadata = pq.read_metadata(file).metadata or {}
+        except (OSError, pa.ArrowException) as error:
+            raise HappysadError(f"{uri}: cannot be read ({error}); delete it") from error
+        if metadata.get(_JOB) != self._job.fingerprint.encode():
+            raise HappysadError(f"{uri}: is of another job; give another --out, or delete it")
+        return Scores.from_json(metadata[_SCORES])
+
+    def _careful_answer(self) -> Callable[[bytes], Record]:
+        """Make a function that survives pictures that kill the process that looks at them."""
+        # Here: elsewhere a node that goes away would be taken for the picture's fault.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        make = ray.remote(num_cpus=0, scheduling_strategy=here)(Answerer).remote
+        child: list[Any] = []
+
+        def answer(content: bytes) -> Record:
+            for _ in range(2):
+                child[:] = child or [make(self._model, self._job.crop)]
+                try:
+                    record: Record = ray.get(child[0].answer.remote(content))
+                except RayActorError:
+                    child.clear()
+                else:
+                    return record
+            return error_record("", "the process that looked at it died, twice")
+
+        return answer
+
+
+def _rows(
+    reads: Iterator[Read], answer: Callable[[bytes], Record], number: int, scores: Scores
+) -> Iterator[Record]:
+    for read in reads:
+        # Parquet holds UTF-8 only; bytes of names that are not stand as \udc80 to \udcff.
+        uri = _utf8(read.uri)
+        if read.content is None:
+            record, size, sha256 = error_record(uri, _utf8(read.problem)), None, None
+        else:
+            record = answer(read.content)
+            size, sha256 = len(read.content), hashlib.sha256(read.content).hexdigest()
+        record["path"] = uri
+        scores.add(number, record, size or 0)
+        # What the schema does not name is left out.
+        yield record | {"uri": uri, "sha256": sha256, "size": size}
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

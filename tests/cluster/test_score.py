@@ -1,0 +1,245 @@
+"""`happysad score` on real clusters: every picture has one row, whatever dies."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from happysad import Detector
+from happysad.cluster.job import Job
+from happysad.cluster.score import Outcome, load_model, score
+from happysad.cluster.summary import Scores
+from happysad.errors import HappysadError, StoreError
+from happysad.image import open_picture
+from happysad.results import picture_record
+
+HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
+Rows = list[dict[str, Any]]
+
+
+def rows_of(dest: Path) -> Rows:
+    rows: Rows = pq.read_table(dest).to_pylist()
+    return rows
+
+
+def run(source: str | Path, dest: str | Path, **options: Any) -> Outcome:
+    return score(str(source), str(dest), model=load_model(None), **options)
+
+
+def faces_in(path: Path) -> Any:
+    """What `happysad predict` tells of a picture."""
+    picture = open_picture(path)
+    predictions = Detector().predict(picture)
+    return picture_record("", (picture.width, picture.height), predictions)["faces"]
+
+
+@pytest.fixture(scope="session")
+def whole(cluster: Any, album: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The rows of a job on the album that nothing disturbed."""
+    dest = tmp_path_factory.mktemp("whole") / "scores"
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    run(album, dest, part=20)
+    ray.shutdown()
+    return rows_of(dest)
+
+
+def test_each_picture_has_one_row_that_says_what_predict_says(whole: Rows, album: Path) -> None:
+    assert [row["uri"] for row in whole] == [str(path) for path in sorted(album.iterdir())]
+    assert whole[0]["status"] == "ok" and whole[0]["faces"] == faces_in(album / "000.jpg")
+    broken = whole[123]
+    assert broken["status"] == "error" and "not a picture" in broken["error"]
+    assert broken["sha256"] and broken["size"] == len(b"no picture") and broken["faces"] == []
+    assert sum(row["status"] == "error" for row in whole) == 1
+
+
+def test_lists_tars_and_parquet_files_are_read_as_well(
+    driver: None, album: Path, tmp_path: Path
+) -> None:
+    content = (album / "000.jpg").read_bytes()
+    (tmp_path / "a.csv").write_text(f"path,note\nb.jpg,here\n{album}/001.jpg,\nnowhere.jpg,\n")
+    (tmp_path / "b.jpg").write_bytes(content)
+    pq.write_table(pa.table({"uri": [f"file://{album}/002.jpg"]}), tmp_path / "c.parquet")
+    images = [{"bytes": content, "path": "x.jpg"}, {"bytes": None, "path": "y.jpg"}] * 2
+    pq.write_table(pa.table({"image": images}), tmp_path / "d.parquet", row_group_size=3)
+    (tmp_path / "e.parquet").write_bytes(b"no Parquet")
+    with tarfile.open(tmp_path / "f.tar", "w") as archive:
+        for name, inside in (("1.jpg", content), ("1.json", b"{}"), ("2.png", b"?")):
+            member = tarfile.TarInfo(name)
+            member.size = len(inside)
+            archive.addfile(member, io.BytesIO(inside))
+    half = (tmp_path / "f.tar").read_bytes()[: len(content) // 2]
+    (tmp_path / "g.tar").write_bytes(half)
+
+    outcome = run(f"{tmp_path}/*", tmp_path / "out", part=2)
+
+    rows = rows_of(tmp_path / "out")
+    called = [(row["uri"].removeprefix(f"{tmp_path}/"), row["status"]) for row in rows]
+    assert called == [
+        ("b.jpg", "ok"),
+        (f"{album}/001.jpg", "ok"),
+        ("nowhere.jpg", "error"),
+        ("b.jpg", "ok"),
+        (f"file://{album}/002.jpg", "ok"),
+        *((f"d.parquet#{n}", "error" if n % 2 else "ok") for n in range(4)),
+        ("e.parquet", "error"),
+        ("f.tar#1.jpg", "ok"),
+        ("f.tar#2.png", "error"),
+        ("g.tar", "error"),
+    ]
+    answers = {json.dumps(row["faces"]) for row in rows if row["uri"].endswith(("b.jpg", "#1.jpg"))}
+    assert len(answers) == 1
+    assert "no such file" in rows[2]["error"] and "cannot be read" in rows[9]["error"]
+    assert outcome.scores.counts.errors == 6 and outcome.scores.counts.statuses["ok"] == 7
+
+
+def test_what_a_killed_worker_and_a_killed_node_had_is_done_again_once(
+    driver: None, cluster: Any, album: Path, tmp_path: Path, whole: Rows
+) -> None:
+    doomed = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+    cluster.wait_for_nodes()
+    finished, killed = [], []
+
+    def disturb(job: Job, scores: Scores) -> None:
+        finished.append(scores)
+        if len(finished) == 3:
+            killed.append(kill_worker(cluster))
+        if len(finished) == 10:
+            cluster.remove_node(doomed, allow_graceful=False)
+
+    outcome = run(album, tmp_path / "out", part=5, on_part=disturb)
+
+    assert killed and len(finished) == outcome.job.parts == 60
+    assert rows_of(tmp_path / "out") == whole
+    assert outcome.scores.counts.pictures == 300
+
+
+def kill_worker(cluster: Any) -> int:
+    """SIGKILL a process of the cluster's that works on a part; returns its id."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "cmdline").read_text()
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if name.startswith("ray::Worker") and parent in raylets:
+            os.kill(int(process.name), signal.SIGKILL)
+            return int(process.name)
+    raise AssertionError("no worker found")
+
+
+def test_a_picture_that_kills_whoever_looks_at_it_is_a_row_with_its_error(
+    cluster: Any, album: Path, tmp_path: Path
+) -> None:
+    ray.init(
+        cluster.address,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"worker_process_setup_hook": deadly_pictures()},
+    )
+    for name, content in (("1", b"deadly"), ("2", (album / "000.jpg").read_bytes())):
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    try:
+        run(tmp_path, tmp_path / "out", part=5, workers=1)
+    finally:
+        ray.shutdown()
+    deadly, other = rows_of(tmp_path / "out")
+    assert deadly["error"] == "the process that looked at it died, twice"
+    assert other["status"] == "ok", other["error"]
+
+
+def deadly_pictures() -> Callable[[], None]:
+    """Make what lets some bytes kill a process, as damage in a native decoder might."""
+
+    def hook() -> None:
+        import os
+
+        import happysad.image
+
+        real = happysad.image.Picture.__init__
+
+        def init(self: Any, source: Any, max_pixels: int) -> None:
+            if source == b"deadly":
+                os._exit(11)
+            real(self, source, max_pixels)
+
+        happysad.image.Picture.__init__ = init  # type: ignore[method-assign]
+
+    return hook
+
+
+def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: Rows) -> None:
+    command = [HAPPYSAD, "score", str(album), "--out", "out", "--workers", "1", "--part", "5"]
+    job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    out = tmp_path / "out"
+    while len(list(out.glob("part-*"))) < 5 and job.poll() is None:
+        time.sleep(0.02)
+    job.kill()
+    job.wait()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    assert 5 <= len(before) < 60
+
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 2 and "--resume" in again.stderr and again.stderr.count("\n") == 1
+
+    command += ["--resume", "--json", "--report", "report.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr  # one picture cannot be read
+    assert rows_of(out) == whole
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    facts = json.loads(done.stdout)
+    assert facts["pictures"] == 300 and facts["statuses"]["error"] == 1
+    assert sum(facts["moods"]) == sum(facts["labels"].values()) == 299
+    assert facts["failures"][0]["uri"] == str(album / "123.jpg")
+    report = (tmp_path / "report.html").read_text("utf-8")
+    assert str(album / "123.jpg") in report and "http" not in report
+
+
+def test_pictures_and_rows_may_be_in_an_object_store(
+    driver: None, bucket: Any, album: Path, tmp_path: Path, whole: Rows
+) -> None:
+    for name in ("000.jpg", "001.jpg", "123.jpg"):
+        bucket.upload_file(str(album / name), f"album/{name}")
+    run("s3://pictures/album", "s3://pictures/scores", part=2)
+    made = sorted(item.key for item in bucket.objects.filter(Prefix="scores/part"))
+    assert made == ["scores/part-000000.parquet", "scores/part-000001.parquet"]
+    rows: Rows = []
+    for key in made:
+        bucket.download_file(key, str(tmp_path / "part.parquet"))
+        rows += rows_of(tmp_path / "part.parquet")
+    expected = [whole[0], whole[1], whole[123]]
+    assert rows == [row | {"uri": f"s3://pictures/album/{row['uri'][-7:]}"} for row in expected]
+    # Finished: there is nothing to do, and the sum is the same.
+    again = run("s3://pictures/album", "s3://pictures/scores", resume=True)
+    assert again.scores.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
+
+
+def test_what_cannot_run_says_why_in_one_line(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    for source, dest, options, says in (
+        (tmp_path / "nowhere", out, {}, "no such file or folder"),
+        (tmp_path, out, {}, "no pictures in this folder"),
+        (album, album, {}, "give an empty folder"),
+        ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
+        (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster answers"),
+    ):
+        with pytest.raises(HappysadError, match=says) as caught:
+            run(source, dest, **options)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(StoreError, match="does not answer"):
+        run("s3://elsewhere/album", out)
