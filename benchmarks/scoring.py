@@ -1,6 +1,6 @@
 """What `happysad score` costs: against a plain loop, with two workers, and over many pictures.
 
-python benchmarks/scoring.py [overhead] [memory] [store] [--pictures 2000] [--many 50000]
+python benchmarks/scoring.py [overhead] [memory] [parts] [store] [--pictures 2000] [--many 50000]
 
 Pictures are 640×480 JPEGs with a portrait that Matplotlib ships, links to ten different files.
 
@@ -8,6 +8,7 @@ overhead  a plain loop over `Detector` in one thread, one worker and two: pictur
           which other work on the machine changes less. Ray's start does not count; the best of
           the rounds, taking turns. Then the seconds of the whole command.
 memory    resident memory of the driver and of the worker over many pictures of 160×120 pixels.
+parts     how many parts a second can be handed out.
 store     requests and bytes of an S3 server on this machine, for pictures, a tar and the rows.
 """
 
@@ -126,6 +127,23 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
     print(f"rows: {sum(sizes) / count:.0f} bytes a picture, in {len(sizes)} files", flush=True)
 
 
+def parts(folder: Path, count: int) -> None:
+    """Print how many parts a second are handed out, where there is next to nothing in them."""
+    album = make_album(folder / "parts", count, (80, 60))
+    options: dict[str, Any] = {"model": load_model(None), "crop": "whole", "part": 1}
+    print("| parts of one small picture each | parts/s |\n| --- | --- |")
+    with session(None, 2):
+        for name, resume in (("done", False), ("found done, with --resume", True)):
+            times: list[float] = []
+
+            def on_part(job: Job, scores: Scores, times: list[float] = times) -> None:
+                times.append(time.perf_counter())
+
+            out = str(folder / "out-parts")
+            score(str(album), out, resume=resume, on_part=on_part, **options)
+            print(f"| {name} | {(count - 1) / (times[-1] - times[0]):.0f} |", flush=True)
+
+
 def resident(pid: int) -> float:
     """MB of memory that a process has to itself; what it shares with others is left out."""
     fields = Path(f"/proc/{pid}/statm").read_text().split()
@@ -230,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", default=["overhead", "memory", "store"])
+    parser.add_argument("what", nargs="*", default=["overhead", "memory", "parts", "store"])
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--many", type=int, default=50000)
@@ -240,6 +258,8 @@ def main() -> None:
             overhead(Path(name), arguments.pictures, arguments.rounds)
         if "memory" in arguments.what:
             memory(Path(name), arguments.many)
+        if "parts" in arguments.what:
+            parts(Path(name), arguments.pictures)
         if "store" in arguments.what:
             store(Path(name))
 

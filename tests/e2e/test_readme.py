@@ -32,6 +32,7 @@ def test_every_command_does_what_it_says(desk: Path) -> None:
         "talk-faces.mp4",
         "timeline.csv",
         "mood.png",
+        "scores/part-000000.parquet",
     ):
         assert (desk / made).stat().st_size, made
 
