@@ -1,0 +1,1 @@
+"""Jobs for many cores and many machines, on Ray."""
