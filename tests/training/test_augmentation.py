@@ -90,14 +90,14 @@ def test_how_crops_are_varied_does_not_depend_on_the_batch_size() -> None:
 def test_mixup_lays_a_batch_over_its_reverse_and_says_by_how_much() -> None:
     crops = np.arange(40, dtype=np.uint8)[:, None, None, None] * np.full((1, 8, 8, 3), 6, np.uint8)
     how = Augmentation(mixup=0.4)
-    shares = set()
-    for batch, chosen, share in batches(
+    blends = set()
+    for batch, chosen, blend in batches(
         crops, np.arange(40), batch_size=8, augmentation=how, seed=3, epoch=1
     ):
-        mixed = share * crops[chosen] + (1 - share) * crops[chosen[::-1]]
-        assert 0.5 <= share <= 1 and np.abs(batch - mixed).max() <= 1
-        shares.add(share)
-    assert len(shares) == 5
+        mixed = blend * crops[chosen] + (1 - blend) * crops[chosen[::-1]]
+        assert 0.5 <= blend <= 1 and np.abs(batch - mixed).max() <= 1
+        blends.add(blend)
+    assert len(blends) == 5
 
 
 def test_opinions_are_asked_of_the_crop_and_of_its_like() -> None:

@@ -19,10 +19,10 @@ from PIL import Image
 from happysad.errors import DatasetError, ModelError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.features import features
-from happysad.training.fit import _targets as make_targets
 from happysad.training.fit import learning_rate
 from happysad.training.network import build_network, load_network
 from happysad.training.recipe import Stage, read_recipe
+from happysad.training.targets import make_targets
 from happysad.training.train import train
 
 RECIPE = """

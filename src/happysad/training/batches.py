@@ -13,6 +13,7 @@ from happysad.cores import cores
 from happysad.image import RgbImage
 from happysad.training.augmentation import augment
 from happysad.training.recipe import Augmentation
+from happysad.training.workers import ALONE, Workers
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[np.intp], float]
 
@@ -26,6 +27,7 @@ def batches(
     seed: int,
     epoch: int,
     then: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None = None,
+    workers: Workers = ALONE,
 ) -> Iterator[Batch]:
     """Yield one epoch of augmented batches, in an order and look that the seed decides.
 
@@ -40,6 +42,7 @@ def batches(
         seed: Seed of the run.
         epoch: Number of the epoch.
         then: Applied to each batch of crops on the worker threads.
+        workers: With whom to share; of each batch only this worker's part is made.
 
     Yields:
         The batch (``uint8 [B, size, size, 3]``, or what ``then`` makes of it), the indices ``[B]``
@@ -53,17 +56,19 @@ def batches(
             augment(crops[i], augmentation, np.random.default_rng((seed, epoch, int(i))))
             for i in chosen
         ]
-        batch, share = np.stack(varied), 1.0
+        batch, blend = np.stack(varied), 1.0
         if augmentation.mixup:
             rng = np.random.default_rng((seed, epoch, int(chosen[0]), len(order)))
             drawn = float(rng.beta(augmentation.mixup, augmentation.mixup))
-            share = max(drawn, 1 - drawn)
-            batch = (share * batch + (1 - share) * batch[::-1]).astype(np.uint8)
-        return (then(batch) if then else batch), chosen, share
+            blend = max(drawn, 1 - drawn)
+            batch = (blend * batch + (1 - blend) * batch[::-1]).astype(np.uint8)
+        return (then(batch) if then else batch), chosen, blend
 
     starts = range(0, len(order), batch_size)
     with ThreadPoolExecutor(cores()) as pool:
-        jobs = (pool.submit(make, order[start : start + batch_size]) for start in starts)
+        jobs = (
+            pool.submit(make, workers.share(order[start : start + batch_size])) for start in starts
+        )
         waiting = deque(islice(jobs, 2 * cores()))
         while waiting:
             yield waiting.popleft().result()

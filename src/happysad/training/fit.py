@@ -21,6 +21,8 @@ from happysad.training.batches import batches
 from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
 from happysad.training.recipe import Recipe, Stage
+from happysad.training.targets import binary_accuracy, make_targets, mixed
+from happysad.training.workers import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ def fit(
     network: keras.Model,
     data: Data,
     recipe: Recipe,
-    checkpoint: Path,
+    checkpoint: Path | None,
     on_epoch: Callable[[Progress], None],
+    workers: Workers = ALONE,
 ) -> Progress:
     """Train a network by a recipe; each stage ends with its epoch of lowest validation loss.
 
@@ -54,23 +57,25 @@ def fit(
         network: As `build_network` makes it; its weights are changed.
         data: Crops, labels and split.
         recipe: How to train.
-        checkpoint: The ``.npz`` file to write, and to resume from.
+        checkpoint: The ``.npz`` file to write, and to resume from; the first worker's alone.
         on_epoch: Called after each epoch, once that is safe on disk.
+        workers: Who trains this network together. They need the same data and recipe; where to
+            begin all learn from the first.
 
     Returns:
         The history and the best epoch.
     """
-    saved = Checkpoint.read(checkpoint) if checkpoint.is_file() else None
+    saved = Checkpoint.read(checkpoint) if checkpoint and checkpoint.is_file() else None
+    variables = _variables(network.layers)
+    saved, start = workers.first((saved, _values(variables)))
     progress = saved.progress if saved else Progress()
     best = saved.best if saved else []
     opinions = saved.opinions if saved else []
-    if saved:
-        # Before the stage begins: what a frozen backbone says is computed then.
-        variables = _variables(network.layers)
-        _assign(variables, saved.network[: len(variables)])
+    # Before the stage begins: what a frozen backbone says is computed then.
+    _assign(variables, saved.network[: len(variables)] if saved else start)
     for number in range(progress.stage, len(recipe.stages)):
         stage = recipe.stages[number]
-        trainer = _Trainer(network, data, recipe, stage, opinions)
+        trainer = _Trainer(network, data, recipe, stage, opinions, workers)
         if trainer.emotions and len(best) == len(trainer.weights):
             # Two emotions stages in a row: the second goes on with the first one's softmax.
             _assign(trainer.weights, best)
@@ -79,18 +84,20 @@ def fit(
             _assign(trainer.optimizer.variables, saved.optimizer)
             trainer.average = saved.average
             saved = None
+        trainer.join()
         while not progress.stage_is_done(stage.epochs, stage.patience):
             row = trainer.epoch(number, progress.stage_epoch, len(progress.history) + 1)
             if progress.add(row):
                 best = trainer.candidate
-            Checkpoint(
-                progress,
-                best,
-                _values(trainer.variables),
-                _values(trainer.optimizer.variables),
-                trainer.average,
-                opinions,
-            ).write(checkpoint)
+            if checkpoint:
+                Checkpoint(
+                    progress,
+                    best,
+                    _values(trainer.variables),
+                    _values(trainer.optimizer.variables),
+                    trainer.average,
+                    opinions,
+                ).write(checkpoint)
             on_epoch(progress)
         _assign(trainer.weights, best)
         if any(later.distillation for later in recipe.stages[number + 1 :]) and trainer.emotions:
@@ -103,9 +110,16 @@ class _Trainer:
     """One stage at work: the layers it trains, its optimizer, its average of weights."""
 
     def __init__(
-        self, network: keras.Model, data: Data, recipe: Recipe, stage: Stage, opinions: Arrays
+        self,
+        network: keras.Model,
+        data: Data,
+        recipe: Recipe,
+        stage: Stage,
+        opinions: Arrays,
+        workers: Workers,
     ) -> None:
         self.network, self.data, self.recipe, self.stage = network, data, recipe, stage
+        self.workers = workers
         self.emotions = stage.task == "emotions"
         binary = data.labels < len(LABELS)
         takes_part = binary | self.emotions | (stage.neither > 0)
@@ -118,9 +132,7 @@ class _Trainer:
         if stage.layers == "head":
             self.then = frozen = features(network)
             self.model = _head(network)
-            self.held_back: npt.NDArray[Any] = np.concatenate(
-                [frozen(held_back[i : i + 64]) for i in range(0, len(held_back), 64)]
-            )
+            self.held_back: npt.NDArray[Any] = self._by_all(frozen, held_back, 64, "Features")
         else:
             self.then, self.model, self.held_back = None, network, held_back
         top = []
@@ -137,7 +149,7 @@ class _Trainer:
                 self.model = self.top
         self.variables = _variables([*network.layers, *top])
         self.weights = [*network.weights, *(w for layer in top for w in layer.weights)]
-        self.targets, self.sample_weights = _targets(
+        self.targets, self.sample_weights = make_targets(
             data.labels, self.training, recipe, stage, opinions
         )
         _thaw(network.get_layer("backbone"), stage.layers)
@@ -156,11 +168,20 @@ class _Trainer:
             ),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")]
             if self.emotions
-            else [keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")],
+            else [keras.metrics.MeanMetricWrapper(binary_accuracy, name="accuracy")],
             # TensorFlow's XLA takes five times as long for this network on a CPU.
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         )
         self.optimizer.build(self.model.trainable_variables)
+        workers.step_together(self.optimizer)
+
+    def join(self) -> None:
+        """Begin where the first worker begins."""
+        _assign(self.variables, self.workers.first(_values(self.variables)))
+        for variable in self.variables:
+            if self.workers.rank and variable.name == "seed_generator_state":
+                # Or the shares of all would be dropped out alike.
+                variable.assign(variable + np.array([self.workers.rank, 0]))
 
     def epoch(self, stage_number: int, stage_epoch: int, epoch: int) -> Epoch:
         recipe, stage = self.recipe, self.stage
@@ -174,7 +195,7 @@ class _Trainer:
                 total=steps,
                 figures="",
             )
-            for step, (batch, chosen, share) in enumerate(
+            for step, (batch, chosen, blend) in enumerate(
                 batches(
                     self.data.crops,
                     self.training,
@@ -183,36 +204,43 @@ class _Trainer:
                     seed=recipe.seed,
                     epoch=epoch,
                     then=self.then,
+                    workers=self.workers,
                 )
             ):
+                whole = min(recipe.batch_size, len(self.training) - seen)
+                part = self.workers.part(whole)
                 self.optimizer.learning_rate = learning_rate(stage, stage_epoch + step / steps)
                 # Whether Keras's figures are of the batch or of all so far depends on its version.
                 self.model.reset_metrics()
                 logs = self.model.train_on_batch(
                     batch,
-                    _mixed(self.targets[chosen], share),
-                    sample_weight=_mixed(self.sample_weights[chosen], share),
+                    mixed(self.targets[chosen], blend),
+                    # So weighted, the sum of all workers' gradients is that of the whole batch.
+                    sample_weight=mixed(self.sample_weights[chosen], blend) * np.float32(part),
                     return_dict=True,
                 )
                 self._average(stage_epoch * steps + step)
-                seen += len(chosen)
-                loss += float(logs["loss"]) * len(chosen)
-                correct += float(logs["accuracy"]) * len(chosen)
+                seen += whole
+                loss += float(logs["loss"]) * whole
+                correct += float(logs["accuracy"]) * part * whole
                 speed = seen / (time.perf_counter() - start)
                 bar.update(
                     task,
                     advance=1,
-                    figures=f"loss {loss / seen:.4f}  accuracy {correct / seen:.4f}  "
-                    f"{speed:.0f} images/s",
+                    # Of this worker's share, until the epoch is over.
+                    figures=f"loss {loss / seen * self.workers.count:.4f}  "
+                    f"accuracy {correct / seen * self.workers.count:.4f}  {speed:.0f} images/s",
                 )
         speed = seen / (time.perf_counter() - start)
+        ((loss, correct),) = self.workers.sum([np.array([loss, correct])])
+        self._agree()
         val_loss, val_accuracy = self._validate()
         return Epoch(
             epoch=epoch,
             stage=stage_number + 1,
             learning_rate=float(self.optimizer.learning_rate),
-            loss=loss / seen,
-            accuracy=correct / seen,
+            loss=float(loss / seen),
+            accuracy=float(correct / seen),
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             images_per_second=speed,
@@ -228,33 +256,45 @@ class _Trainer:
         old = self.average or now
         self.average = [a * keep + b * (1 - keep) for a, b in zip(old, now, strict=True)]
 
+    def _agree(self) -> None:
+        """Average what the workers' own shares of the batches have made of the statistics."""
+        if self.workers.count > 1:
+            _assign(self.weights, self.workers.mean(_values(self.weights)))
+            self.average = self.workers.mean(self.average)
+
+    def _by_all(
+        self,
+        say: Callable[[Any], npt.NDArray[np.float32]],
+        crops: npt.NDArray[Any],
+        size: int,
+        what: str,
+    ) -> npt.NDArray[np.float32]:
+        """Run a function on all crops, so many at once, each worker on its stretch of them."""
+        own = crops[self.workers.rows(len(crops))]
+        starts = track(range(0, len(own), size), what)
+        parts = [np.asarray(say(own[i : i + size])) for i in starts]
+        return np.concatenate([part for theirs in self.workers.gather(parts) for part in theirs])
+
     def opinions(self) -> npt.NDArray[np.float32]:
         """Say of every crop which emotions it shows, the mean of its views, ``[N, classes]``."""
         frozen = features(self.network)
 
-        def say(start: int) -> npt.NDArray[np.float32]:
-            seen = [views(crop) for crop in self.data.crops[start : start + 16]]
-            return frozen(np.concatenate(seen))
+        def say(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            pairs = (crops[i : i + 2] for i in range(0, len(crops), 2))
+            seen = pool.map(lambda pair: frozen(np.concatenate(list(map(views, pair)))), pairs)
+            said = np.asarray(self.top.predict_on_batch(np.concatenate(list(seen))))
+            return np.asarray(said.reshape(len(crops), VIEWS, -1).mean(axis=1))
 
-        parts = []
-        starts = range(0, len(self.data.labels), 16)
         with ThreadPoolExecutor(cores()) as pool:
-            for pooled in track(pool.map(say, starts), "Asking for opinions", len(starts)):
-                said = np.asarray(self.top.predict_on_batch(pooled))
-                parts.append(said.reshape(-1, VIEWS, said.shape[1]).mean(axis=1))
-        return np.concatenate(parts)
+            return self._by_all(say, self.data.crops, 32, "Asking the network's opinion")
 
     def _validate(self) -> tuple[float, float]:
         """Measure the weights that would be kept, and hold them as the candidate."""
         current = _values(self.weights)
         self.candidate = self.average or current
         _assign(self.weights, self.candidate)
-        outputs = np.concatenate(
-            [
-                np.asarray(self.model.predict_on_batch(self.held_back[i : i + 256]))
-                for i in range(0, len(self.held_back), 256)
-            ]
-        ).astype(np.float64)
+        said = self._by_all(self.model.predict_on_batch, self.held_back, 256, "Validating")
+        outputs = said.astype(np.float64)
         _assign(self.weights, current)
         # Of a softmax over all emotions: given that it is one of the two, which.
         p = outputs[:, 1] / outputs[:, :2].sum(axis=1) if self.emotions else outputs[:, 0]
@@ -296,47 +336,6 @@ def _head(network: keras.Model) -> keras.Model:
 
 def _emotions_top(count: int, dropout: float) -> list[keras.layers.Layer]:
     return [keras.layers.Dropout(dropout), keras.layers.Dense(count, activation="softmax")]
-
-
-def _targets(
-    labels: npt.NDArray[np.uint8],
-    training: npt.NDArray[np.intp],
-    recipe: Recipe,
-    stage: Stage,
-    opinions: Arrays,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Give each crop its target, ``[N, 1]`` or one-hot ``[N, classes]``, and its weight ``[N]``."""
-    weights = np.ones(len(labels), np.float32)
-    targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    binary = labels < len(LABELS)
-    if stage.distillation:
-        learnt = opinions[0].copy()
-        if stage.task == "happy-sad":
-            # Of a face that is known to be one of the two, only which one is in question.
-            learnt[binary, len(LABELS) :] = 0
-            learnt /= learnt.sum(axis=1, keepdims=True)
-        targets += np.float32(stage.distillation) * (learnt - targets)
-    if stage.task == "emotions":
-        return targets, weights
-    if recipe.class_weights:
-        counts = np.bincount(labels[training])[: len(LABELS)]
-        for label, count in enumerate(counts):
-            weights[labels == label] = counts.sum() / (len(LABELS) * count)
-    weights[~binary] = stage.neither
-    return targets[:, 1:2] + targets[:, 2:].sum(axis=1, keepdims=True) / 2, weights
-
-
-def _mixed(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
-    """Mix a batch's targets or weights as `batches` mixed its crops."""
-    mixed: npt.NDArray[np.float32] = np.float32(share) * values
-    return mixed + np.float32(1 - share) * values[::-1]
-
-
-def _accuracy(targets: Any, outputs: Any) -> Any:
-    """Share of right answers, ``[B]``; a face that is neither is right by nature."""
-    half = keras.ops.equal(targets, 0.5)
-    right = keras.ops.equal(keras.ops.greater(outputs, 0.5), keras.ops.greater(targets, 0.5))
-    return keras.ops.cast(keras.ops.logical_or(half, right)[:, 0], "float32")
 
 
 def _variables(layers: list[keras.layers.Layer]) -> list[Any]:

@@ -56,6 +56,7 @@ def train(
     strict: bool = False,
     group_pattern: str | None = None,
     on_epoch: Callable[[Epoch], None] = lambda row: None,
+    fit: Callable[..., Progress] = fit,
 ) -> Trained:
     """Train a network by a recipe.
 
@@ -71,6 +72,7 @@ def train(
         group_pattern: Regular expression for the part of a file's name that says who it shows;
             one person's images stand on one side of the split.
         on_epoch: Called with each finished epoch.
+        fit: What trains the network; `happysad.cluster.parallel` has one for several workers.
 
     Returns:
         The best epoch and the counts.
