@@ -16,7 +16,7 @@ from happysad.errors import HappysadError
 VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo")
 
 # Which extra brings a package; training's bring the most.
-_EXTRAS: Final = {"matplotlib": "plot"} | dict.fromkeys(
+_EXTRAS: Final = {"matplotlib": "plot", "ray": "cluster"} | dict.fromkeys(
     ("fastapi", "httptools", "prometheus_client", "starlette", "uvicorn"), "serve"
 )
 
