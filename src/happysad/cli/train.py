@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 from rich.console import Console
 
 from happysad.cli.quiet import quiet
+
+CLUSTER = "Cluster"
 
 
 def train(
@@ -49,6 +52,30 @@ def train(
             "one person's images stay on one side of the split."
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share every batch, this one among them, on Ray.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cores for each worker; else this machine's, which workers on it share.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Epochs and result as JSON lines on standard output.")
     ] = False,
@@ -64,9 +91,6 @@ def train(
     """
     from happysad.training.checkpoint import Epoch
     from happysad.training.recipe import read_recipe
-
-    with quiet():
-        from happysad.training.train import train as run_training
 
     chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))
     if quick:
@@ -89,8 +113,19 @@ def train(
             highlight=False,
         )
 
+    if workers > 1:
+        from happysad.cluster.parallel import train as train_together
+
+        run = partial(train_together, workers=workers, address=address, cpus=cpus)
+    elif address or cpus:
+        raise typer.BadParameter("--address and --cpus are for several --workers")
+    else:
+        with quiet():
+            from happysad.training.train import train as train_alone
+
+        run = partial(train_alone)
     try:
-        result = run_training(
+        result = run(
             dataset,
             chosen,
             out,
