@@ -20,6 +20,7 @@ from happysad.training.augmentation import VIEWS, views
 from happysad.training.batches import batches
 from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
+from happysad.training.network import emotions_top, head, thaw
 from happysad.training.recipe import Recipe, Stage
 from happysad.training.targets import binary_accuracy, make_targets, mixed
 from happysad.training.workers import ALONE, Workers
@@ -131,13 +132,13 @@ class _Trainer:
         self.then: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None
         if stage.layers == "head":
             self.then = frozen = features(network)
-            self.model = _head(network)
+            self.model = head(network)
             self.held_back: npt.NDArray[Any] = self._by_all(frozen, held_back, 64, "Features")
         else:
             self.then, self.model, self.held_back = None, network, held_back
         top = []
         if self.emotions:
-            top = _emotions_top(int(data.labels.max()) + 1, recipe.dropout)
+            top = emotions_top(int(data.labels.max()) + 1, recipe.dropout)
             x = pooled = keras.Input(network.get_layer("pool").output.shape[1:])
             for layer in top:
                 x = layer(x)
@@ -152,7 +153,7 @@ class _Trainer:
         self.targets, self.sample_weights = make_targets(
             data.labels, self.training, recipe, stage, opinions
         )
-        _thaw(network.get_layer("backbone"), stage.layers)
+        thaw(network.get_layer("backbone"), stage.layers)
         if stage.weight_decay:
             self.optimizer = keras.optimizers.AdamW(
                 stage.learning_rate, weight_decay=stage.weight_decay
@@ -313,29 +314,6 @@ def learning_rate(stage: Stage, at: float) -> float:
         return stage.learning_rate
     done = (at - stage.warmup) / max(stage.epochs - stage.warmup, 1e-9)
     return stage.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
-
-
-def _thaw(backbone: keras.Model, layers: str) -> None:
-    """Make trainable what a stage trains; a frozen BatchNormalization keeps its statistics."""
-    backbone.trainable = layers != "head"
-    if layers.startswith("block_"):
-        for layer in backbone.layers:
-            if layer.name.startswith(f"{layers}_"):
-                break
-            layer.trainable = False
-
-
-def _head(network: keras.Model) -> keras.Model:
-    """The layers after pooling as a model of their own; weights are shared, not copied."""
-    pool = network.get_layer("pool")
-    x = inputs = keras.Input(pool.output.shape[1:])
-    for layer in network.layers[network.layers.index(pool) + 1 :]:
-        x = layer(x)
-    return keras.Model(inputs, x)
-
-
-def _emotions_top(count: int, dropout: float) -> list[keras.layers.Layer]:
-    return [keras.layers.Dropout(dropout), keras.layers.Dense(count, activation="softmax")]
 
 
 def _variables(layers: list[keras.layers.Layer]) -> list[Any]:

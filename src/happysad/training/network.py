@@ -72,6 +72,30 @@ def see_in_grey(network: keras.Model) -> None:
     kernel.assign(keras.ops.sum(kernel, axis=2, keepdims=True) * luminance)
 
 
+def thaw(backbone: keras.Model, layers: str) -> None:
+    """Make trainable what a stage trains; a frozen BatchNormalization keeps its statistics."""
+    backbone.trainable = layers != "head"
+    if layers.startswith("block_"):
+        for layer in backbone.layers:
+            if layer.name.startswith(f"{layers}_"):
+                break
+            layer.trainable = False
+
+
+def head(network: keras.Model) -> keras.Model:
+    """Make a model of the layers after pooling; weights are shared, not copied."""
+    pool = network.get_layer("pool")
+    x = inputs = keras.Input(pool.output.shape[1:])
+    for layer in network.layers[network.layers.index(pool) + 1 :]:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def emotions_top(count: int, dropout: float) -> list[keras.layers.Layer]:
+    """Make the layers that tell so many emotions apart, to stand after pooling."""
+    return [keras.layers.Dropout(dropout), keras.layers.Dense(count, activation="softmax")]
+
+
 def write_weights(network: keras.Model, path: Path) -> None:
     """Write a network's weights as float16, half the size of what was trained."""
     arrays = [keras.ops.convert_to_numpy(variable) for variable in network.weights]
