@@ -4,7 +4,7 @@ python benchmarks/scoring.py [overhead] [memory] [parts] [store] [--pictures 200
 
 Pictures are 640×480 JPEGs with a portrait that Matplotlib ships, links to ten different files.
 
-overhead  a plain loop over `Detector` in one thread, one worker and two: pictures/s, and CPU time,
+overhead  one and two plain loops over `Detector`, one worker and two: pictures/s, and CPU time,
           which other work on the machine changes less. Ray's start does not count; the best of
           the rounds, taking turns. Then the seconds of the whole command.
 memory    resident memory of the driver and of the worker over many pictures of 160×120 pixels.
@@ -22,7 +22,9 @@ import tarfile
 import tempfile
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,15 @@ class Speed:
     rest: float = 0.0
 
 
+def loops(album: Path, count: int) -> Speed:
+    """So many loops at once, in processes of their own: what the machine gives at best."""
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        # The first starts the processes.
+        list(pool.map(time.sleep, [1.0] * count))
+        speeds = list(pool.map(plain, [album] * count))
+    return Speed(sum(s.wall for s in speeds), sum(s.cpu for s in speeds) / count)
+
+
 def plain(album: Path) -> Speed:
     """A loop over the pictures, in one thread."""
     # As in the workers: there is one for each core.
@@ -109,6 +120,7 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
         for _ in range(rounds):
             found["a plain loop"].append(plain(album))
             found["one worker"].append(scored(album, folder / "one", 1))
+            found["two plain loops"].append(loops(album, 2))
             found["two workers"].append(scored(album, folder / "two", 2))
     print("| | pictures/s | CPU a picture | of it outside the workers |")
     print("| --- " * 4 + "|")
