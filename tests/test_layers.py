@@ -11,6 +11,7 @@ ROOT = Path(happysad.__file__).parent
 # Each may import those of its own line and of the lines below.
 ORDER = [
     {"cli"},
+    {"cluster"},
     {"training", "evaluation", "export", "video", "serving"},
     {"dataset", "detector", "annotate", "copies", "pictures", "results"},
     {"classifier", "faces"},
@@ -45,7 +46,12 @@ def test_imports_point_downwards_only() -> None:
 
 
 def test_nothing_heavy_is_imported_by_the_package_or_by_any_help() -> None:
-    for arguments in (["predict", "--help"], ["train", "--help"], ["--version"]):
+    for arguments in (
+        ["predict", "--help"],
+        ["train", "--help"],
+        ["tune", "--help"],
+        ["--version"],
+    ):
         code = (
             f"import sys; sys.argv = ['happysad', *{arguments}]\n"
             "import happysad, happysad.image, happysad.prediction\n"

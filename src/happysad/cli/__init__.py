@@ -13,10 +13,10 @@ from happysad import __version__
 from happysad.errors import HappysadError
 
 # The modules import nothing heavy; what a verb needs is imported when that verb runs.
-VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "demo")
+VERBS: Final = ("predict", "train", "evaluate", "export", "dataset", "serve", "tune", "demo")
 
 # Which extra brings a package; training's bring the most.
-_EXTRAS: Final = {"matplotlib": "plot", "ray": "cluster"} | dict.fromkeys(
+_EXTRAS: Final = {"matplotlib": "plot", "ray": "cluster", "pandas": "cluster"} | dict.fromkeys(
     ("fastapi", "httptools", "prometheus_client", "starlette", "uvicorn"), "serve"
 )
 
