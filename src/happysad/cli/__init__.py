@@ -22,6 +22,7 @@ VERBS: Final = (
     "dataset",
     "serve",
     "score",
+    "tune",
     "demo",
     "doctor",
 )

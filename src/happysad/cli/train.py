@@ -4,12 +4,15 @@ import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from happysad.cli.quiet import quiet
+
+if TYPE_CHECKING:
+    from happysad.training.recipe import Recipe
 
 CLUSTER = "Cluster"
 
@@ -90,13 +93,8 @@ def train(
     With 50 to 500 photos of your own: happysad train faces/ --weights happysad --out runs/ours
     """
     from happysad.training.checkpoint import Epoch
-    from happysad.training.recipe import read_recipe
 
-    chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))
-    if quick:
-        chosen = chosen.quick()
-    if weights is not None:
-        chosen = replace(chosen, weights=weights)
+    chosen = choose_recipe(recipe, weights, quick)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
     console = Console(soft_wrap=True)
@@ -149,6 +147,16 @@ def train(
         )
     if result.skipped:
         raise typer.Exit(1)
+
+
+def choose_recipe(recipe: str | None, weights: str | None, quick: bool) -> "Recipe":
+    """Read the recipe that is asked for, or the one that suits the weights."""
+    from happysad.training.recipe import read_recipe
+
+    chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))
+    if quick:
+        chosen = chosen.quick()
+    return replace(chosen, weights=weights) if weights is not None else chosen
 
 
 def register(app: typer.Typer) -> None:

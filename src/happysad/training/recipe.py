@@ -178,6 +178,19 @@ def read_recipe(source: str) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source}: not valid TOML ({error})") from error
+    return recipe_from(values, source)
+
+
+def recipe_from(values: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe's names and values, as `recipe_toml` writes them.
+
+    Args:
+        values: A TOML file's content.
+        source: What an error calls it.
+
+    Raises:
+        RecipeError: An unknown name, or a value out of range.
+    """
     recipe: Recipe = _build(Recipe, values, source, "")
     taught = False
     for i, stage in enumerate(recipe.stages):

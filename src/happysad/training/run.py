@@ -90,6 +90,16 @@ class Run:
             writer.writeheader()
             writer.writerows(asdict(row) for row in history)
 
+    def read_history(self) -> list[Epoch]:
+        """Read history.csv; nothing before the first epoch."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(newline="") as file:
+            return [
+                Epoch(**{name: kind(row[name]) for name, kind in Epoch.__annotations__.items()})
+                for row in csv.DictReader(file)
+            ]
+
     def tidy(self) -> None:
         """Remove what only a running training needs, and what killed ones left half written."""
         for path in (self.crops, self.checkpoint, *self.path.glob(".*.partial*")):

@@ -1,0 +1,142 @@
+"""Which recipes a search tries: a recipe, and what of it varies."""
+
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+
+from happysad.errors import RecipeError
+from happysad.training.recipe import Recipe, recipe_from, recipe_toml
+
+TRIALS: Final = 16
+"""Recipes that are drawn where a range is given, and no number."""
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Vary:
+    """A value of the recipe that varies.
+
+    Attributes:
+        name: Where it stands: ``"dropout"``, ``"stages.0.learning_rate"``.
+        choices: The values it takes; of a range, its two ends.
+        range: Whether values between the two are drawn: whole numbers where both ends are, and
+            evenly in the logarithm where one is ten times the other or more.
+    """
+
+    name: str
+    choices: tuple[Any, ...]
+    range: bool = False
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draw a value; fractions have three digits, so that recipes stay readable."""
+        if not self.range:
+            return self.choices[rng.integers(len(self.choices))]
+        low, high = self.choices
+        if 0 < 10 * low <= high:
+            value = math.exp(rng.uniform(math.log(low), math.log(high)))
+        elif isinstance(low, int) and isinstance(high, int):
+            return int(rng.integers(low, high + 1))
+        else:
+            value = rng.uniform(low, high)
+        whole = isinstance(low, int) and isinstance(high, int)
+        return round(value) if whole else float(f"{value:.3g}")
+
+
+def parse_vary(text: str) -> Vary:
+    """Read ``NAME=A,B,C`` or ``NAME=LOW..HIGH``.
+
+    Raises:
+        RecipeError: It is neither.
+    """
+    name, equals, values = text.partition("=")
+    name = name.strip().replace("[", ".").replace("]", "")
+    low, dots, high = values.partition("..")
+    choices = _parse(f"{low},{high}" if dots else values)
+    ordered = not dots or (
+        len(choices) == 2
+        and all(type(end) in (int, float) for end in choices)
+        and choices[0] < choices[1]
+    )
+    if not (name and equals and choices and ordered):
+        raise RecipeError(
+            f"--vary {text!r}: give NAME=A,B,C or NAME=LOW..HIGH, such as "
+            "stages.0.learning_rate=1e-4..1e-2"
+        )
+    return Vary(name, choices, bool(dots))
+
+
+def _parse(text: str) -> tuple[Any, ...]:
+    """Read values as TOML does, and words without their quotes."""
+    try:
+        return tuple(tomllib.loads(f"values = [{text}]")["values"])
+    except tomllib.TOMLDecodeError:
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def recipes(
+    base: Recipe, varied: Sequence[Vary], trials: int | None = None
+) -> list[tuple[Values, Recipe]]:
+    """List the recipes to try, each with the values that make it another.
+
+    Args:
+        base: The recipe that they are made from; its seed decides what is drawn.
+        varied: What varies. Nothing: the one recipe is tried.
+        trials: How many to draw at random. None takes all combinations, or where there is a
+            range draws `TRIALS`.
+
+    Raises:
+        RecipeError: No such name, or a value that it cannot have.
+    """
+    for vary in varied:
+        for value in vary.choices:
+            with_values(base, {vary.name: value})
+    rng = np.random.default_rng(base.seed)
+    if any(vary.range for vary in varied):
+        drawn = [{vary.name: vary.draw(rng) for vary in varied} for _ in range(trials or TRIALS)]
+    else:
+        names = [vary.name for vary in varied]
+        every = product(*(vary.choices for vary in varied))
+        drawn = [dict(zip(names, values, strict=True)) for values in every]
+        if trials and trials < len(drawn):
+            drawn = [drawn[i] for i in sorted(rng.permutation(len(drawn))[:trials])]
+    # A narrow range of whole numbers is soon exhausted.
+    unique = {with_values(base, values): values for values in drawn}
+    return [(values, recipe) for recipe, values in unique.items()]
+
+
+def with_values(base: Recipe, values: Values) -> Recipe:
+    """Change values of a recipe, each checked as in a file.
+
+    Raises:
+        RecipeError: No such name, or a value that it cannot have.
+    """
+    content = tomllib.loads(recipe_toml(base))
+    for name, value in values.items():
+        _set(content, name, value)
+    return recipe_from(content, "--vary")
+
+
+def _set(content: Any, name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if isinstance(content, list):
+            content = content[_index(content, part, name)]
+        elif isinstance(content, dict):
+            content = content.setdefault(part, {})
+    if not isinstance(content, dict):
+        raise RecipeError(f"--vary {name}: no such name in a recipe")
+    content[last] = value
+
+
+def _index(content: list[Any], part: str, name: str) -> int:
+    if part.isdecimal() and int(part) < len(content):
+        return int(part)
+    raise RecipeError(
+        f"--vary {name}: the recipe has {len(content)} stages, numbered from 0, and no {part!r}"
+    )
