@@ -1,6 +1,8 @@
 """`happysad tune`: search for a better recipe, and see how much a seed decides."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,7 +100,7 @@ def tune(
 
     base = choose_recipe(recipe, weights, quick)
     varied = [parse_vary(text) for text in vary or []]
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    console = Console(file=sys.stderr if as_json else sys.stdout, soft_wrap=True, highlight=False)
     bar = progress_bar()
 
     def on_epoch(trial: "Trial", row: "Epoch", total: int) -> None:
@@ -114,7 +116,8 @@ def tune(
         console.print(_line(trial, outcome))
 
     try:
-        with bar:
+        # Ray prints there, too, when it loses a worker or a node.
+        with redirect_stdout(sys.stderr), bar:
             search = run(
                 dataset,
                 base,

@@ -18,9 +18,11 @@ from typing import Any, Final
 
 from happysad.cluster.session import session
 
-# Ray would keep files of its own of every result, and answer Ctrl-C in its own way.
+# Ray would keep files of its own for every result, and answer Ctrl-C in its own way.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+# With this, its verbosity 0 is silence.
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 
 from ray import tune as ray_tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler

@@ -1,0 +1,61 @@
+"""Which recipes a search tries."""
+
+import pytest
+
+from happysad.cluster.space import parse_vary, recipes
+from happysad.errors import RecipeError
+from happysad.training.recipe import read_recipe
+
+BASE = read_recipe("fine-tune")
+
+
+def test_values_are_tried_in_all_combinations() -> None:
+    varied = [parse_vary("dropout=0.2,0.5"), parse_vary("dense=[128],[256, 64]")]
+    tried = recipes(BASE, varied)
+    assert [(r.dropout, r.dense) for _, r in tried] == [
+        (0.2, (128,)),
+        (0.2, (256, 64)),
+        (0.5, (128,)),
+        (0.5, (256, 64)),
+    ]
+    assert tried[1][0] == {"dropout": 0.2, "dense": [256, 64]}
+    assert len(recipes(BASE, varied, trials=3)) == 3
+
+
+def test_values_of_a_range_are_drawn_the_same_each_time() -> None:
+    varied = [
+        parse_vary("stages.1.learning_rate=1e-5..1e-2"),
+        parse_vary("batch_size=16..128"),
+        parse_vary("stages[1].layers=block_3,all"),
+    ]
+    drawn = [recipe for _, recipe in recipes(BASE, varied, trials=40)]
+    assert drawn == [recipe for _, recipe in recipes(BASE, varied, trials=40)]
+    rates = [recipe.stages[1].learning_rate for recipe in drawn]
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+    assert 5 < sum(rate < 3e-4 for rate in rates) < 35, "as many small ones as large ones"
+    assert all(16 <= recipe.batch_size <= 128 for recipe in drawn)
+    assert {recipe.stages[1].layers for recipe in drawn} == {"block_3", "all"}
+    assert all(recipe.stages[0] == BASE.stages[0] for recipe in drawn)
+
+
+def test_nothing_varied_is_the_recipe_itself() -> None:
+    assert recipes(BASE, []) == [({}, BASE)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dropout=0.2,3", "dropout must be from 0 to 0.95, not 3"),
+        ("dropout=0.2..3", "dropout must be from 0 to 0.95, not 3"),
+        ("droput=0.2", "unknown name droput; known: name, input_size"),
+        ("stages.1.layers=head,tail", r"stages\[1\].layers must be one of head, all"),
+        ("stages.7.epochs=3", "has 2 stages, numbered from 0, and no '7'"),
+        ("dropout.rate=0.2", "no such name"),
+        ("dropout", "give NAME=A,B,C or NAME=LOW..HIGH"),
+        ("dropout=0.5..0.1", "give NAME=A,B,C or NAME=LOW..HIGH"),
+        ("stages.1.distillation=0.5", "needs a stage before it"),
+    ],
+)
+def test_what_no_recipe_can_have_is_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        recipes(BASE, [parse_vary(text)])

@@ -1,0 +1,117 @@
+"""A search as a user does it, on a real Ray."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from happysad.cluster.space import parse_vary
+from happysad.errors import DatasetError, HappysadError, RecipeError
+from happysad.training.checkpoint import Epoch
+from happysad.training.network import load_network
+from happysad.training.recipe import read_recipe
+from happysad.training.run import Run
+
+pytest.importorskip("ray.tune", reason="needs happysad[cluster]")
+
+from happysad.cluster.tune import tune
+
+RECIPE = """
+name = "tiny"
+input_size = 32
+weights = "none"
+dense = [8]
+batch_size = 16
+
+[[stages]]
+layers = "head"
+epochs = 2
+learning_rate = 0.001
+"""
+
+
+def happysad(*args: str | Path) -> list[str]:
+    return [sys.executable, "-c", "from happysad.cli import main; main()", *map(str, args)]
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+def test_a_killed_search_goes_on_and_ends_with_the_best_recipe(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "search"
+    command = happysad("tune", faces, "--recipe", recipe_file, "--out", out, "--json")
+    command += ["--vary", "dropout=0.1,0.4", "--vary", "weights=none,missing.h5", "--seeds", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(out.glob("*/model.keras")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/model.keras")}
+
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2 and "--resume to go on" in again.stderr
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 1, f"some failed; {done.stderr}"
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    found = json.loads(done.stdout)
+    assert [r["values"]["weights"] for r in found["recipes"]] == ["none"] * 2 + ["missing.h5"] * 2
+    for ranked in found["recipes"][:2]:
+        assert [o["state"] for o in ranked["outcomes"]] == ["finished"] * 2
+        assert ranked["val_loss"]["mean"] > 0 and ranked["val_loss"]["deviation"] >= 0
+        for outcome in ranked["outcomes"]:
+            assert load_network(Path(outcome["run"]) / "model.keras")
+    assert "no such weights file" in found["recipes"][3]["outcomes"][0]["problem"]
+    losses = [ranked["val_loss"]["mean"] for ranked in found["recipes"][:2]]
+    assert losses == sorted(losses)
+    best = read_recipe(found["best"])
+    assert best.dropout == found["recipes"][0]["values"]["dropout"]
+    with (out / "trials.csv").open() as file:
+        assert [row["run"] for row in csv.DictReader(file)] == [f"{i:03}" for i in range(8)]
+    assert (out / "trials.png").is_file()
+
+
+def test_what_falls_behind_is_stopped_and_stays_so(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    base = read_recipe(str(recipe_file))
+    varied = [parse_vary("dropout=0.1,0.4"), parse_vary("stages.0.epochs=9")]
+    out = tmp_path / "search"
+    with pytest.raises(HappysadError, match="no Ray cluster answers"):
+        tune(faces, base, varied, out, seeds=2, address="127.0.0.1:9")
+    # As if it had come as far as this: two seeds of the one recipe, then of the other.
+    for number, (loss, epochs) in enumerate([(0.5, 9), (1.2, 9), (0.9, 4), (1.0, 9)]):
+        run = Run(out / f"{number:03}")
+        run.write_history(
+            [Epoch(epoch, 1, 0.1, loss, 0.5, loss, 0.5, 9.0, 9.0) for epoch in range(1, epochs + 1)]
+        )
+        if epochs == 9:
+            run.model.touch()
+    for _ in range(2):
+        search = tune(faces, base, varied, out, seeds=2, concurrency=1, resume=True)
+        states = [[o.state for o in ranked.outcomes] for ranked in search.recipes]
+        # Worse than the other recipe's first seed, and better than its second.
+        assert states == [["finished", "finished"], ["stopped", "finished"]]
+        assert [ranked.values["dropout"] for ranked in search.recipes] == [0.1, 0.4]
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    base = read_recipe(str(recipe_file))
+    with pytest.raises(DatasetError, match="no such folder"):
+        tune(tmp_path / "nothing", base, [], tmp_path / "t")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecipeError, match="no search"):
+        tune(faces, base, [], tmp_path)
