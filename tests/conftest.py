@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from happysad.dataset.synthetic import make_dataset
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from happysad.classifier import Precision
+
+
+# Nothing asserts a time: a busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
