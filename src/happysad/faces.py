@@ -81,7 +81,8 @@ class FaceFinder:
         faces: list[Face] = []
         for longest in _LOOKS:
             seen = self._look(picture, longest)
-            if longest == _LOOKS[0] and not _sure(seen):
+            # Smaller pictures have just been looked at that closely.
+            if longest == _LOOKS[0] and full > _CLOSE and not _sure(seen):
                 seen += self._look(picture, _CLOSE)
             faces = _apart(faces + _sure(seen))
             small = _SMALL * full / min(longest, full)

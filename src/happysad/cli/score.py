@@ -12,6 +12,7 @@ import typer
 
 from happysad.cli.predict import Crop
 from happysad.cli.quiet import quiet
+from happysad.cli.shared import CLUSTER, Address, resumable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from happysad.cluster.job import Job
     from happysad.cluster.score import Outcome
     from happysad.cluster.summary import Scores
-
-CLUSTER = "Cluster"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,14 +64,7 @@ def score(
         Path | None,
         typer.Option(metavar="FILE", help="Also write the summary as a page.", dir_okay=False),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
+    address: Address = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Else one for each CPU that there is.", rich_help_panel=CLUSTER),
@@ -105,25 +97,21 @@ def score(
     with quiet():
         content = load_model(model)
     progress, on_part = _bar()
-    try:
-        # Ray prints there, too, when it loses a worker or a node.
-        with redirect_stdout(sys.stderr), progress:
-            outcome = run(
-                source,
-                out,
-                model=content,
-                crop=crop.value,
-                column=column,
-                part=part,
-                resume=resume,
-                address=address,
-                workers=workers,
-                on_list=lambda inputs: track(inputs, "Listing"),
-                on_part=on_part,
-            )
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
-        raise typer.Exit(130) from None
+    # Ray prints there, too, when it loses a worker or a node.
+    with resumable(), redirect_stdout(sys.stderr), progress:
+        outcome = run(
+            source,
+            out,
+            model=content,
+            crop=crop.value,
+            column=column,
+            part=part,
+            resume=resume,
+            address=address,
+            workers=workers,
+            on_list=lambda inputs: track(inputs, "Listing"),
+            on_part=on_part,
+        )
     seconds = time.perf_counter() - start
     if report:
         from happysad.cluster.report import write_report

@@ -10,11 +10,10 @@ import typer
 from rich.console import Console
 
 from happysad.cli.quiet import quiet
+from happysad.cli.shared import CLUSTER, Address, resumable
 
 if TYPE_CHECKING:
     from happysad.training.recipe import Recipe
-
-CLUSTER = "Cluster"
 
 
 def train(
@@ -63,14 +62,7 @@ def train(
             rich_help_panel=CLUSTER,
         ),
     ] = 1,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
+    address: Address = None,
     cpus: Annotated[
         int | None,
         typer.Option(
@@ -122,7 +114,7 @@ def train(
             from happysad.training.train import train as train_alone
 
         run = partial(train_alone)
-    try:
+    with resumable():
         result = run(
             dataset,
             chosen,
@@ -132,9 +124,6 @@ def train(
             group_pattern=group_pattern,
             on_epoch=show,
         )
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
-        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(asdict(result), default=str))
     else:

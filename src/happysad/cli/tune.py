@@ -11,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.train import CLUSTER, choose_recipe
+from happysad.cli.shared import CLUSTER, Address, resumable
+from happysad.cli.train import choose_recipe
 
 if TYPE_CHECKING:
     from happysad.cluster.ranking import Figure, Outcome, Trial
@@ -62,14 +63,7 @@ def tune(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object.")
     ] = False,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
+    address: Address = None,
     cpus: Annotated[
         int, typer.Option(min=1, help="Cores for each training.", rich_help_panel=CLUSTER)
     ] = 1,
@@ -115,27 +109,23 @@ def tune(
         bar.advance(bar.task_ids[0])
         console.print(_line(trial, outcome))
 
-    try:
-        # Ray prints there, too, when it loses a worker or a node.
-        with redirect_stdout(sys.stderr), bar:
-            search = run(
-                dataset,
-                base,
-                varied,
-                out,
-                trials=trials,
-                seeds=seeds,
-                cpus=cpus,
-                concurrency=concurrency,
-                address=address,
-                group_pattern=group_pattern,
-                resume=resume,
-                on_epoch=on_epoch,
-                on_trial=on_trial,
-            )
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
-        raise typer.Exit(130) from None
+    # Ray prints there, too, when it loses a worker or a node.
+    with resumable(), redirect_stdout(sys.stderr), bar:
+        search = run(
+            dataset,
+            base,
+            varied,
+            out,
+            trials=trials,
+            seeds=seeds,
+            cpus=cpus,
+            concurrency=concurrency,
+            address=address,
+            group_pattern=group_pattern,
+            resume=resume,
+            on_epoch=on_epoch,
+            on_trial=on_trial,
+        )
     if as_json:
         ranked = [jsonable(ranked) for ranked in search.recipes]
         print(json.dumps({"schema": 1, "best": str(search.best), "recipes": ranked}, indent=2))

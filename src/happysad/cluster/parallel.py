@@ -18,6 +18,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from happysad.cluster.session import session
+from happysad.cluster.threads import limit_threads
 from happysad.cores import cores
 from happysad.errors import HappysadError, RecipeError
 from happysad.training.recipe import Recipe
@@ -67,7 +68,7 @@ def train(
             f"{workers} workers; take fewer workers or a larger batch"
         )
     cpus = cpus or (cores() if address else max(1, cores() // workers))
-    _limit_threads(cpus)
+    limit_threads(cpus)
     # Only now: TensorFlow makes its threads once.
     from happysad.training.train import train as run_training
 
@@ -80,11 +81,6 @@ def train(
             )
         fit = partial(_fit, count=workers, cpus=cpus)
         return run_training(dataset, recipe, out, fit=fit, **options)
-
-
-def _limit_threads(cpus: int) -> None:
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(cpus)
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def _fit(
@@ -194,7 +190,7 @@ def _follow(
     recipe: Recipe,
 ) -> None:
     """Be one of the workers, in a process of Ray's."""
-    _limit_threads(cpus)
+    limit_threads(cpus)
     from happysad.training.fit import Data, fit
     from happysad.training.network import build_network
     from happysad.training.workers import Workers

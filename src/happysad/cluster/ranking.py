@@ -110,6 +110,11 @@ def rank(trials: Sequence[Trial], outcomes: Sequence[Outcome], seeds: int) -> li
     )
 
 
+def or_worst(loss: float) -> float:
+    """Put the worst in the place of a loss that is no number, which compares with nothing."""
+    return loss if math.isfinite(loss) else 1e9
+
+
 def _loss(outcome: Outcome) -> float:
     return math.inf if outcome.val_loss is None else outcome.val_loss
 

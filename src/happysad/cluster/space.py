@@ -38,13 +38,13 @@ class Vary:
         if not self.range:
             return self.choices[rng.integers(len(self.choices))]
         low, high = self.choices
+        whole = isinstance(low, int) and isinstance(high, int)
         if 0 < 10 * low <= high:
             value = math.exp(rng.uniform(math.log(low), math.log(high)))
-        elif isinstance(low, int) and isinstance(high, int):
+        elif whole:
             return int(rng.integers(low, high + 1))
         else:
             value = rng.uniform(low, high)
-        whole = isinstance(low, int) and isinstance(high, int)
         return round(value) if whole else float(f"{value:.3g}")
 
 

@@ -25,11 +25,12 @@ os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 
 from ray import tune as ray_tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from happysad.cluster.chart import plot_search
-from happysad.cluster.ranking import Outcome, Ranked, Trial, rank, write_table
+from happysad.cluster.halving import BySeed
+from happysad.cluster.ranking import Outcome, Ranked, Trial, or_worst, rank, write_table
 from happysad.cluster.space import Vary, recipes
+from happysad.cluster.threads import limit_threads
 from happysad.cores import cores
 from happysad.dataset.scan import scan
 from happysad.errors import HappysadError, RecipeError
@@ -37,9 +38,6 @@ from happysad.files import atomic_text
 from happysad.training.checkpoint import Epoch
 from happysad.training.recipe import Recipe, recipe_toml
 from happysad.training.run import Run
-
-REDUCTION: Final = 3
-"""At a ninth and a third of its epochs a trial goes on if it is in the best third so far."""
 
 _RETRIES: Final = 2
 """Times that a trial goes on after its process or node was lost."""
@@ -178,7 +176,7 @@ def _search(
             ray_tune.with_resources(train, {"cpu": cpus}),
             param_space={"number": ray_tune.grid_search([trial.number for trial in plan])},
             tune_config=ray_tune.TuneConfig(
-                scheduler=_BySeed(plan),
+                scheduler=BySeed(plan),
                 max_concurrent_trials=concurrency,
                 # A process of its own for each: it ends with its memory and its threads.
                 reuse_actors=False,
@@ -208,14 +206,13 @@ def _train(
     run = _run(out, number)
 
     def report(row: Epoch) -> None:
-        ray_tune.report(asdict(row) | {"loss_or_worst": _or_worst(row.val_loss)})
+        ray_tune.report(asdict(row) | {"loss_or_worst": or_worst(row.val_loss)})
 
     for row in run.read_history():
         report(row)
     if run.finished or number in stopped:
         return
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(cpus)
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    limit_threads(cpus)
     from happysad.training.train import train
 
     try:
@@ -232,46 +229,8 @@ def _train(
         ray_tune.report({"problem": str(error)})
 
 
-def _or_worst(loss: float) -> float:
-    """A loss that is no number compares with nothing."""
-    return loss if math.isfinite(loss) else 1e9
-
-
 def _run(out: Path, number: int) -> Run:
     return Run(out / f"{number:03}")
-
-
-class _BySeed(FIFOScheduler):  # type: ignore[misc]
-    """Successive halving among the trials of each seed."""
-
-    def __init__(self, plan: list[Trial]) -> None:
-        super().__init__()
-        self.plan = plan
-        self.epochs = {t.number: sum(s.epochs for s in t.recipe.stages) for t in plan}
-        most = max(self.epochs.values())
-        self.halving = {
-            trial.recipe.seed: ASHAScheduler(
-                time_attr="epoch",
-                metric="loss_or_worst",
-                mode="min",
-                grace_period=max(1, round(most / REDUCTION**2)),
-                reduction_factor=REDUCTION,
-                # Nobody is stopped for having come to the end.
-                max_t=most + 1,
-            )
-            for trial in plan
-        }
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "problem" in result or result["epoch"] >= self.epochs[trial.config["number"]]:
-            return str(self.CONTINUE)
-        return str(self._of(trial).on_trial_result(tune_controller, trial, result))
-
-    def _of(self, trial: Any) -> ASHAScheduler:
-        return self.halving[self.plan[trial.config["number"]].recipe.seed]
 
 
 class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
@@ -336,7 +295,7 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
             state = "stopped"
         history = run.read_history()
         last = [row for row in history if row.stage == history[-1].stage]
-        best = min(last, key=lambda row: _or_worst(row.val_loss), default=None)
+        best = min(last, key=lambda row: or_worst(row.val_loss), default=None)
         if best and state == "finished" and not math.isfinite(best.val_loss):
             state = "failed"
             problem = "the validation loss is not a number; is the learning rate too high?"

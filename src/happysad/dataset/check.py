@@ -13,7 +13,7 @@ import numpy as np
 from happysad.classifier import Classifier
 from happysad.cores import cores
 from happysad.dataset.duplicates import near_duplicates
-from happysad.dataset.load import Dataset, Skipped, load
+from happysad.dataset.load import THUMBNAIL, Dataset, Skipped, load
 from happysad.errors import ImageError
 from happysad.faces import FaceFinder
 from happysad.image import RgbImage, open_picture
@@ -114,7 +114,7 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
     findings = [_left_out(data, skipped) for skipped in data.skipped]
     findings += _doubled(data)
     if against:
-        findings += _leaks(data, load(against, classifier.info.input_size))
+        findings += _leaks(data, load(against, THUMBNAIL))
     findings += _mislabelled(data, classifier)
     looked = list(_look(data))
     sides = [side for side, _ in looked]

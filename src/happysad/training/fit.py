@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +101,18 @@ def fit(
                 ).write(checkpoint)
             on_epoch(progress)
         _assign(trainer.weights, best)
-        if any(later.distillation for later in recipe.stages[number + 1 :]) and trainer.emotions:
+        if trainer.emotions and _learnt_from(recipe.stages[number + 1 :]):
             opinions = [trainer.opinions()]
         progress.next_stage()
     return progress
+
+
+def _learnt_from(later: Sequence[Stage]) -> bool:
+    """Whether opinions given now are learnt, before another emotions stage has its own."""
+    for stage in later:
+        if stage.distillation or stage.task == "emotions":
+            return stage.distillation > 0
+    return False
 
 
 class _Trainer:
