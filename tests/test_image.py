@@ -117,6 +117,22 @@ def test_a_photo_stands_upright_however_the_camera_was_held(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "LA", "P", "I", "F"])
+def test_a_large_picture_comes_out_as_a_small_one(
+    mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = red_blue().resize((33, 17)).convert("L" if mode in "IF" else mode).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(picture, "TIFF" if mode in "IF" else "PNG", exif=exif)
+    whole = read_image(content)
+    monkeypatch.setattr("happysad.image._AT_ONCE", 400)
+    in_strips = read_image(content)
+    assert in_strips.flags.c_contiguous
+    np.testing.assert_array_equal(in_strips, whole)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_size_is_known_before_decoding_and_upright(form: str, orientation: int) -> None:
     exif = Image.Exif()

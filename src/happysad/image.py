@@ -8,7 +8,7 @@ from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from happysad.errors import ImageError
 
@@ -20,11 +20,25 @@ Source: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | RgbImage
 array ``uint8 [height, width, 3]`` (RGB) or ``[height, width]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
+MAX_SIDE: Final = 65_535
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 _UNKNOWN: Final = "not a picture, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
 _ORIENTATION: Final = 0x0112
+# Whether width and height change places, quarter turns to the left, and then: mirrored or not.
+_TURNS: Final[dict[object, tuple[bool, int, bool]]] = {
+    2: (False, 0, True),
+    3: (False, 2, False),
+    4: (False, 2, True),
+    5: (True, 3, True),
+    6: (True, 3, False),
+    7: (True, 1, True),
+    8: (True, 1, False),
+}
+_AT_ONCE: Final = 16_000_000
+"""Larger pictures, in pixels, are converted in strips."""
+
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
@@ -37,7 +51,8 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
 
     Args:
         source: See `Source`.
-        max_pixels: Pictures with more pixels are refused before they are decoded.
+        max_pixels: Pictures with more pixels are refused before they are decoded; of WebP those
+            with more than half as many.
 
     Returns:
         ``uint8 [height, width, 3]``, RGB, 0–255.
@@ -53,7 +68,8 @@ def open_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> "Picture":
 
     Args:
         source: See `Source`. A file object is read to its end.
-        max_pixels: Pictures with more pixels are refused.
+        max_pixels: Pictures with more pixels are refused; of WebP those with more than half as
+            many.
 
     Raises:
         ImageError: The file is missing, is not a picture, or is too large.
@@ -109,13 +125,10 @@ class Picture:
         wanted = full if longest is None else min(longest, full)
         if self._decoded is None or max(self._decoded.shape) < wanted:
             with self._errors(), self._open() as image:
-                if image is self._source:
-                    image = ImageOps.exif_transpose(image)
-                else:
+                if image is not self._source:
                     scale = next(s for s in (8, 4, 2, 1) if full // s >= wanted or s == 1)
                     image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-                    ImageOps.exif_transpose(image, in_place=True)
-                self._decoded = np.asarray(_to_rgb(image))
+                self._decoded = _decoded(image)
         return self._decoded
 
     @contextmanager
@@ -126,19 +139,23 @@ class Picture:
             return
         file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
         with Image.open(file, formats=FORMATS) as image:
-            self._check_size(*image.size)
+            # WebP's decoder holds a picture four times.
+            webp = image.format == "WEBP"
+            self._check_size(*image.size, self._max_pixels / 2 if webp else None)
             if image.format == "TIFF":
                 # A tile is decoded whole, however little of it lies inside the picture.
                 tags = image.tag_v2  # type: ignore[attr-defined]
                 self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
             yield image
 
-    def _check_size(self, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
+    def _check_size(self, width: int, height: int, limit: float | None = None) -> None:
+        limit = self._max_pixels if limit is None else limit
+        if width * height > limit:
             raise ImageError(
-                f"{self._name}: {width}×{height} pixels, over the limit of "
-                f"{self._max_pixels / 1e6:g} million"
+                f"{self._name}: {width}×{height} pixels, over the limit of {limit / 1e6:g} million"
             )
+        if max(width, height) > MAX_SIDE:
+            raise ImageError(f"{self._name}: {width}×{height} pixels, over the limit of {MAX_SIDE}")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -185,26 +202,58 @@ def _checked(array: npt.NDArray[np.generic]) -> RgbImage:
     )
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _orientation(image: Image.Image) -> object:
     # Pillow turns a TIFF by itself and states the upright size.
-    if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
-        return image.height, image.width
-    return image.size
+    return None if image.format == "TIFF" else image.getexif().get(_ORIENTATION)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    turned = _TURNS.get(_orientation(image), (False,))[0]
+    return (image.height, image.width) if turned else image.size
+
+
+def _decoded(image: Image.Image) -> RgbImage:
+    """Decode, convert and turn upright."""
+    image.load()
+    width, height = image.size
+    turned, turns, mirrored = _TURNS.get(_orientation(image), (False, 0, False))
+    # Whole copies of a large picture, in each mode it passes through, would take a gigabyte.
+    rows = height if width * height <= _AT_ONCE else _AT_ONCE // 4 // width
+    scale = _scale(image, rows)
+    if rows >= height and not turns and not mirrored:
+        return _to_rgb(image, scale)
+    upright = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    as_stored = np.rot90(upright[:, ::-1] if mirrored else upright, -turns)
+    for i, strip in enumerate(_strips(image, rows)):
+        as_stored[i * rows : (i + 1) * rows] = _to_rgb(strip, scale)
+    return upright
+
+
+def _scale(image: Image.Image, rows: int) -> float:
+    """What greys of 32 bits are multiplied with to fit into eight."""
     if image.mode in ("I", "F"):
-        # 32-bit files hold 16-bit greys (PNG, TIFF); 8-bit ones stay within 255.
-        pixels = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        scale = 255 / 65535 if pixels.max(initial=0) > 255 else 1.0
-        return Image.fromarray((pixels * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
+        # Such files hold 16-bit greys (PNG, TIFF); 8-bit ones stay within 255.
+        for strip in _strips(image, rows):
+            if np.nan_to_num(np.asarray(strip, dtype=np.float32)).max(initial=0) > 255:
+                return 255 / 65535
+    return 1.0
+
+
+def _strips(image: Image.Image, rows: int) -> Iterator[Image.Image]:
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        pixels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        image = Image.fromarray((pixels * scale).clip(0, 255).astype(np.uint8))
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def fit_square(image: RgbImage, size: int) -> RgbImage:
