@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from happysad.errors import HappysadError
-from happysad.files import atomic, writing
+from happysad.files import atomic
 from happysad.image import SUFFIXES, RgbImage
 from happysad.pictures import STDIN, is_glob, split_glob
 
@@ -71,7 +71,7 @@ class Copies:
             )
         # A name that says nothing of the format is kept.
         form = None if target.suffix.lower() in SUFFIXES else "PNG"
-        with writing(target), atomic(target) as temporary:
+        with atomic(target) as temporary:
             Image.fromarray(image).save(temporary, form, quality=92)
 
     def _target(self, path: str) -> Path:

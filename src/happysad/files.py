@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from happysad.errors import HappysadError
@@ -16,7 +17,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
+        raise HappysadError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -31,18 +32,32 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        HappysadError: It cannot be written; what was there before stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{os.getpid()}-{threading.get_native_id()}"
-    temporary = path.with_name(f".{path.stem}.{writer}.partial{path.suffix}")
-    try:
-        yield temporary
-        # Flushed before the rename: after a power cut the name must not point at missing data.
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        writer = f"{os.getpid()}-{threading.get_native_id()}"
+        temporary = path.with_name(f".{path.stem}.{writer}.partial{path.suffix}")
+        try:
+            yield temporary
+            # Flushed before the rename: after a power cut the name must not point at missing data.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of a file left beside it; only Linux tells who still lives."""
+    if Path("/proc/self").exists():
+        for left in path.parent.glob(f".{escape(path.stem)}.*.partial{escape(path.suffix)}"):
+            writer = left.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
+            if not Path("/proc", writer.partition("-")[0]).exists():
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -55,16 +70,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Yields:
         A folder beside it to write to. When the block ends without an error, it becomes ``path``;
         else it is removed.
+
+    Raises:
+        HappysadError: It cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
-    try:
-        # Left by one that was killed.
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with writing(path):
+        try:
+            # Left by one that was killed.
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def atomic_text(path: Path, text: str) -> None:

@@ -4,11 +4,15 @@
 key means, or taking one away, raises it.
 """
 
+import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from happysad.files import writing
 from happysad.prediction import Prediction
 
 SCHEMA: Final = 1
@@ -76,6 +80,38 @@ def face_record(prediction: Prediction) -> Record:
         "label": prediction.label,
         "probability": round(prediction.probability, 6),
     }
+
+
+@contextmanager
+def csv_file(
+    path: Path, columns: Sequence[str]
+) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
+    """Write a CSV file whose rows are there as they come, also if the program is stopped.
+
+    Yields:
+        A function that takes the next rows, each a value for some of the columns.
+
+    Raises:
+        HappysadError: The file cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The bytes of names that are not UTF-8 are written as they are.
+        file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
+    writer = csv.DictWriter(file, columns)
+
+    def write(rows: Iterable[dict[str, Any]]) -> None:
+        with writing(path):
+            writer.writerows(rows)
+
+    try:
+        with writing(path):
+            writer.writeheader()
+        yield write
+    finally:
+        # Closing writes what could not be written before, and fails again.
+        with writing(path):
+            file.close()
 
 
 def csv_rows(record: Record) -> Iterator[dict[str, Any]]:

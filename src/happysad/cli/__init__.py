@@ -73,6 +73,9 @@ def main() -> None:
         app()
     except HappysadError as error:
         _fail(str(error))
+    except OSError as error:
+        # Who writes a file says which; what has no name was meant for standard output.
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
             raise

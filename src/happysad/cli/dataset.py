@@ -126,10 +126,8 @@ def check(
     checked = look_over(folder, against=against, model=model)
     if report:
         from happysad.dataset.gallery import write_gallery
-        from happysad.files import writing
 
-        with writing(report):
-            write_gallery(report, checked)
+        write_gallery(report, checked)
     if as_json:
         facts = {"images": checked.images, "shorter_sides": checked.sides}
         found = [asdict(finding) for finding in checked.findings]

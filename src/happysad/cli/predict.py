@@ -1,11 +1,10 @@
 """`happysad predict`: the faces of pictures, or of a video, with their answers."""
 
-import csv
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -140,7 +139,8 @@ def _predict_pictures(
     """Answer for every picture; returns whether all could be read."""
     from happysad.copies import Copies
     from happysad.pictures import find_pictures
-    from happysad.results import Summary, printable
+    from happysad.results import COLUMNS, Summary, csv_rows, printable
+    from happysad.results import csv_file as rows_file
 
     copies = Copies(annotate, sources) if annotate else None
     found: Iterable[Found] = find_pictures(sources, copies.folder if copies else None)
@@ -151,7 +151,8 @@ def _predict_pictures(
     ]
     with ExitStack() as stack:
         if csv_file:
-            outputs.append(stack.enter_context(_csv_rows(csv_file)))
+            write = stack.enter_context(rows_file(csv_file, COLUMNS))
+            outputs.append(lambda record: write(csv_rows(record)))
         if sys.stderr.isatty() and not sys.stdout.isatty():
             found = list(found)
         answers = _in_order(lambda item: _look(item, detector, copies), found, workers)
@@ -162,7 +163,7 @@ def _predict_pictures(
 
             records = track(records, "Looking for faces", len(found))
         if not as_json:
-            _print(f"{'label':<9}  P(happy)  {'face':<8}  picture")
+            typer.echo(f"{'label':<9}  P(happy)  {'face':<8}  picture")
         try:
             for record in records:
                 for output in outputs:
@@ -225,18 +226,8 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> G
         pool.shutdown(cancel_futures=True)
 
 
-def _print(line: str) -> None:
-    try:
-        typer.echo(line)
-    except BrokenPipeError:
-        # Whoever read it has gone: no error.
-        raise
-    except OSError as error:
-        raise HappysadError(f"standard output: cannot be written ({error.strerror})") from error
-
-
 def _print_json(record: "Record") -> None:
-    _print(json.dumps(record))
+    typer.echo(json.dumps(record))
 
 
 def _print_rows(record: "Record") -> None:
@@ -244,29 +235,8 @@ def _print_rows(record: "Record") -> None:
 
     path, faces = printable(record["path"]), record["faces"]
     if record["status"] == "no face":
-        _print(f"{'no face':<31}  {path}")
+        typer.echo(f"{'no face':<31}  {path}")
     for number, face in enumerate(faces, start=1):
         label = typer.style(f"{face['label']:<9}", fg=_COLOURS.get(face["label"]))
         place = f"{number} of {len(faces)}"
-        _print(f"{label}  {face['probability']:8.4f}  {place:<8}  {path}")
-
-
-@contextmanager
-def _csv_rows(path: Path) -> "Iterator[Callable[[Record], None]]":
-    """Write rows as they come: what is there stays there if the command is stopped."""
-    from happysad.files import writing
-    from happysad.results import COLUMNS, csv_rows
-
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The bytes of names that are not UTF-8 are written as they are.
-        file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-    with file:
-
-        def write(record: "Record") -> None:
-            with writing(path):
-                writer.writerows(csv_rows(record))
-
-        yield write
+        typer.echo(f"{label}  {face['probability']:8.4f}  {place:<8}  {path}")

@@ -90,8 +90,7 @@ def predict_video(
         show(event)
     if plot is not None:
         title, band = printable(Path(source).name), detector.classifier.info.band
-        with writing(plot):
-            plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
+        plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
     whole = not video.broken and (video.live or not stopped)
     if as_json:
         persons = len(timeline.persons)

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from pyarrow import fs
 
 from happysad.errors import HappysadError, ImageError, StoreError
-from happysad.files import atomic, writing
+from happysad.files import atomic
 
 MAX_BYTES: Final = 100_000_000
 """What is larger is no picture for us, and would fill a worker's memory."""
@@ -185,7 +185,7 @@ def write_whole(uri: str, content: bytes) -> None:
     """
     if not is_remote(uri):
         path = Path(local_path(uri))
-        with writing(path), atomic(path) as temporary:
+        with atomic(path) as temporary:
             temporary.write_bytes(content)
         return
     filesystem, path_there = locate(uri)

@@ -8,7 +8,7 @@ import jinja2
 
 from happysad.cluster.score import Outcome
 from happysad.cluster.summary import step
-from happysad.files import atomic_text, writing
+from happysad.files import atomic_text
 
 
 def write_report(path: Path, outcome: Outcome, dest: str) -> None:
@@ -39,5 +39,4 @@ def write_report(path: Path, outcome: Outcome, dest: str) -> None:
         dest=dest,
         today=date.today().isoformat(),
     )
-    with writing(path):
-        atomic_text(path, html)
+    atomic_text(path, html)

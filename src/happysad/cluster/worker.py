@@ -23,6 +23,7 @@ from happysad.cluster.sources import Input
 from happysad.cluster.summary import Scores
 from happysad.detector import Detector
 from happysad.errors import HappysadError, ImageError
+from happysad.files import writing
 from happysad.image import open_picture
 from happysad.results import Record, error_record, picture_record
 
@@ -65,7 +66,8 @@ class Answerer:
         cv2.setNumThreads(1)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.tflite")
-            path.write_bytes(model)
+            with writing(path):
+                path.write_bytes(model)
             self._detector = Detector(path, crop=crop)
 
     def answer(self, content: bytes) -> Record:

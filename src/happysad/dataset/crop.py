@@ -55,7 +55,8 @@ def crop_folder(source: Path, out: Path, size: int) -> Cropped:
 
     Raises:
         DatasetError: ``source`` is no folder, holds no pictures, or none with a face; or its
-            groups.csv cannot be read; or ``out`` exists or cannot be written.
+            groups.csv cannot be read; or ``out`` exists.
+        HappysadError: ``out`` cannot be written.
     """
     if not source.is_dir():
         raise DatasetError(f"{source}: no such folder; give one that holds pictures")
@@ -63,23 +64,20 @@ def crop_folder(source: Path, out: Path, size: int) -> Cropped:
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
     found = list(find_pictures([str(source)], leave_out=out))
     done, finder = Cropped(), FaceFinder()
-    try:
-        with atomic_folder(out) as folder:
-            for item in track(found, "Cropping"):
-                name = Path(item.path).relative_to(source).as_posix()
-                if item.problem:
-                    done.unreadable[name] = item.problem
-                else:
-                    _crop(source, folder, name, size, finder, done)
-            if not done.crops:
-                raise DatasetError(
-                    f"{source}: no face found in {len(done.no_face):,} pictures, "
-                    f"{len(done.unreadable):,} could not be read; give a folder of photographs"
-                )
-            _write_lists(folder, done)
-            _carry_groups(source, folder, done.crops)
-    except OSError as error:
-        raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
+    with atomic_folder(out) as folder:
+        for item in track(found, "Cropping"):
+            name = Path(item.path).relative_to(source).as_posix()
+            if item.problem:
+                done.unreadable[name] = item.problem
+            else:
+                _crop(source, folder, name, size, finder, done)
+        if not done.crops:
+            raise DatasetError(
+                f"{source}: no face found in {len(done.no_face):,} pictures, "
+                f"{len(done.unreadable):,} could not be read; give a folder of photographs"
+            )
+        _write_lists(folder, done)
+        _carry_groups(source, folder, done.crops)
     return done
 
 

@@ -92,22 +92,20 @@ def import_dataset(
 
     Raises:
         DatasetError: The source cannot be read, holds no happy or sad image, or has, if
-            ``strict``, a bad row; or ``out`` exists or cannot be written.
+            ``strict``, a bad row; or ``out`` exists.
+        HappysadError: ``out`` cannot be written.
     """
     total, rows = open_source(source)
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
     done = Imported()
-    try:
-        with atomic_folder(out) as folder:
-            for row in track(rows, "Importing", total):
-                _import_row(row, folder, labels, others, done)
-                if strict and done.bad:
-                    raise DatasetError(f"{source}: {done.bad[0]}")
-            if not done.counts:
-                raise DatasetError(_nothing_found(source, done))
-    except OSError as error:
-        raise DatasetError(f"{out}: cannot be written ({error.strerror or error})") from error
+    with atomic_folder(out) as folder:
+        for row in track(rows, "Importing", total):
+            _import_row(row, folder, labels, others, done)
+            if strict and done.bad:
+                raise DatasetError(f"{source}: {done.bad[0]}")
+        if not done.counts:
+            raise DatasetError(_nothing_found(source, done))
     return done
 
 

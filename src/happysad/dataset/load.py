@@ -17,6 +17,7 @@ from PIL import Image
 
 from happysad.dataset.scan import Sample, classes, scan
 from happysad.errors import DatasetError, ImageError
+from happysad.files import writing
 from happysad.image import fit_square, read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
@@ -165,12 +166,16 @@ def _room_for_crops(shape: tuple[int, ...], store: Path | None) -> npt.NDArray[n
     store.unlink(missing_ok=True)
     need, free = int(np.prod(shape)), shutil.disk_usage(store.parent).free
     if need > free:
-        # Asked beforehand: writing to a map that the disk cannot hold kills the process.
         raise DatasetError(
             f"{store}: the crops need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB "
             "left; free some, or choose a smaller input size"
         )
-    return np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
+    crops = np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # Taken now: writing to a map that the disk has no room left for kills the process.
+        with writing(store), store.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, store.stat().st_size)
+    return crops
 
 
 def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

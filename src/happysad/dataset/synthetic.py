@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from happysad.dataset.cartoon import Pen, draw_person, paint
 from happysad.errors import DatasetError
+from happysad.files import atomic_folder
 from happysad.image import RgbImage
 from happysad.prediction import LABELS
 from happysad.progress import track
@@ -46,6 +47,8 @@ def draw_face(label: int, rng: np.random.Generator, size: int) -> RgbImage:
 def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> None:
     """Draw a dataset: ``folder/happy`` and ``folder/sad`` with PNG files, half of each.
 
+    ``folder`` is complete or not there.
+
     Args:
         folder: The folder to make; it must not exist, or be empty.
         count: How many faces, at least two.
@@ -54,17 +57,19 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
 
     Raises:
         DatasetError: The folder holds something already, or the count is below two.
+        HappysadError: It cannot be written.
     """
     if count < 2:
         raise DatasetError(f"{count} faces make no dataset; draw at least 2, one of each class")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(f"{folder}: exists already; give a new folder or remove this one")
-    for name in LABELS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for index in track(range(count), "Drawing faces"):
-        label = index % len(LABELS)
-        face = draw_face(label, np.random.default_rng((seed, index)), size)
-        Image.fromarray(face).save(folder / LABELS[label] / f"face_{index:05d}.png")
+    with atomic_folder(folder) as partial:
+        for name in LABELS:
+            (partial / name).mkdir()
+        for index in track(range(count), "Drawing faces"):
+            label = index % len(LABELS)
+            face = draw_face(label, np.random.default_rng((seed, index)), size)
+            Image.fromarray(face).save(partial / LABELS[label] / f"face_{index:05d}.png")
 
 
 def _background(rng: np.random.Generator, size: int) -> Image.Image:

@@ -22,7 +22,7 @@ from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import THRESHOLD, choose_band, fit_temperature
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
-from happysad.files import atomic, atomic_text
+from happysad.files import atomic, atomic_text, writing
 from happysad.image import fit_square, read_image
 from happysad.progress import track
 from happysad.training.network import load_network
@@ -199,7 +199,8 @@ def write_checked(
     """
     with TemporaryDirectory() as folder:
         trial = Path(folder, out.name)
-        trial.write_bytes(content)
+        with writing(trial):
+            trial.write_bytes(content)
         classifier = Classifier(trial)
     probabilities = classifier.probabilities(reference.crops)
     ours, keras_ = probabilities >= THRESHOLD, reference.probabilities >= THRESHOLD

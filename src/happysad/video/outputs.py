@@ -1,6 +1,5 @@
 """What watching a video leaves behind: a table of rows, and a video with boxes."""
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ import cv2
 
 from happysad.annotate import annotate
 from happysad.errors import HappysadError
-from happysad.files import atomic, writing
+from happysad.files import atomic
 from happysad.image import RgbImage
+from happysad.results import csv_file
 from happysad.video.frames import Video
 from happysad.video.watch import SUFFIXES, Frame, Moment
 
@@ -35,26 +35,20 @@ def timeline_rows(path: Path) -> Iterator[Callable[[Moment], None]]:
     Raises:
         HappysadError: The file cannot be written.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8", newline="", buffering=1)
-    writer = csv.writer(file)
+    with csv_file(path, COLUMNS) as write_rows:
 
-    def write(moment: Moment) -> None:
-        with writing(path):
-            for number, person in moment.persons.items():
-                box = (f"{value:.1f}" for value in person.face.box)
-                values = (person.label, f"{person.probability:.6f}", *box)
-                writer.writerow((f"{moment.time:.3f}", moment.frame, number, *values))
+        def write(moment: Moment) -> None:
+            write_rows(_rows(moment))
 
-    try:
-        with writing(path):
-            writer.writerow(COLUMNS)
         yield write
-    finally:
-        # Closing writes what could not be written before, and fails again.
-        with writing(path):
-            file.close()
+
+
+def _rows(moment: Moment) -> Iterator[dict[str, object]]:
+    for number, person in moment.persons.items():
+        box = (f"{value:.1f}" for value in person.face.box)
+        values = (person.label, f"{person.probability:.6f}", *box)
+        row = (f"{moment.time:.3f}", moment.frame, number, *values)
+        yield dict(zip(COLUMNS, row, strict=True))
 
 
 @contextmanager
@@ -74,7 +68,7 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Momen
     Raises:
         HappysadError: The file cannot be written, or not to its end.
     """
-    with writing(path), video_writer(path, video.size, video.rate) as write:
+    with video_writer(path, video.size, video.rate) as write:
         written = 0
 
         def draw(frame: Frame, moment: Moment) -> None:
@@ -127,7 +121,6 @@ def video_writer(
 
     Raises:
         HappysadError: The file cannot be written, or not to its end.
-        OSError: Likewise.
     """
     codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
     count = 0

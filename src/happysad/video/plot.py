@@ -47,7 +47,7 @@ def plot_timeline(
         end: Length of the video in seconds.
 
     Raises:
-        OSError: It cannot be written there.
+        HappysadError: It cannot be written there.
     """
     persons = curves.persons(_MOST)
     title = f"P(happy) in {title}"
