@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,26 @@ def model_files(
         files[precision] = folder / f"model-{precision}.tflite"
         files[precision].write_bytes(add_metadata(content, info, {"name": "colours"}))
     return files
+
+
+@pytest.fixture(scope="session")
+def coloured_run(tmp_path_factory: pytest.TempPathFactory, red_is_happy: Any) -> Path:
+    """A finished run of 40 drawn faces, by `red_is_happy`; look, don't touch."""
+    from happysad.dataset.load import load
+    from happysad.dataset.split import split, write_manifest
+    from happysad.training.recipe import read_recipe
+    from happysad.training.run import Run
+
+    faces = tmp_path_factory.mktemp("faces")
+    make_dataset(faces, 40, seed=1, size=48)
+    dataset = load(faces, 32)
+    run = Run(tmp_path_factory.mktemp("runs") / "first")
+    recipe = replace(read_recipe("seed"), weights="/home/somebody/mobilenet.weights.h5")
+    run.begin(recipe, faces, resume=False)
+    run.note(fingerprint=dataset.fingerprint)
+    write_manifest(run.manifest, dataset, split(dataset, 0.5))
+    red_is_happy.save(run.model)
+    return run.path
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_the_fingerprint_tells_contents_and_labels_not_names(folder: Path) -> No
 def test_a_disk_without_room_is_said_beforehand(folder: Path) -> None:
     with pytest.raises(DatasetError, match="GB left; free some"):
         load(folder, 2_000_000, store=folder / "crops.npy")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+def test_room_for_all_crops_is_taken_at_once(folder: Path) -> None:
+    # Most cannot be read, and nothing is ever written to where their crops would be.
+    for number in range(100):
+        (folder / "happy" / f"empty-{number}.png").touch()
+    store = folder / "crops.npy"
+    load(folder, 64, store=store)
+    assert store.stat().st_blocks * 512 >= store.stat().st_size > 100 * 64 * 64 * 3
 
 
 def test_pictures_need_not_be_square(folder: Path) -> None:

@@ -1,0 +1,32 @@
+"""What is left beside a file by writers of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from happysad.files import atomic, atomic_text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_a_killed_writer_left_goes_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a[1].txt"
+    killed = (
+        "import os, sys; from pathlib import Path; from happysad.files import atomic\n"
+        "with atomic(Path(sys.argv[1])) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(file)], check=False)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["half"]
+    with atomic(file) as temporary:
+        temporary.write_text("alive")
+        atomic_text(file.with_name("b.txt"), "another file")
+        subprocess.run(
+            [sys.executable, "-c", killed.replace("; os.kill(os.getpid(), 9)", ""), str(file)],
+            check=True,
+        )
+        assert file.read_text() == "half"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a[1].txt": "alive",
+        "b.txt": "another file",
+    }
