@@ -52,9 +52,9 @@ learning_rate = 0.001
 averaging = 0.9
 """
 # They differ from one undisturbed run to the next.
-TIMES = {
-    *("command", "date_saved", "images_per_second", "milliseconds", "seconds", "started"),
-    "worker_seconds",
+VARYING = {
+    *("command", "images_per_second", "milliseconds", "seconds", "started", "worker_seconds"),
+    *("date_saved", "shared_object_id"),  # Of Keras.
 }
 OLD = b"what an earlier run left"
 Contents = dict[str, object]
@@ -70,7 +70,7 @@ class Case:
         room: Bytes of a disk on which it cannot be done; several, to fail in several places.
         again: More of them, for going on after a kill.
         old: Files that an earlier run left, and a new one is to replace.
-        start: A folder to begin with; None means an empty one.
+        start: A finished run that is there as ``run``.
         changing: Names of files that are replaced while the command runs: whole, but not yet final.
         scratch: Names of files that count for nothing until the command has gone on.
         at_once: All files appear in one step.
@@ -91,7 +91,7 @@ class Case:
     def begin(self, home: Path) -> Path:
         """Fill the folder it runs in."""
         if self.start:
-            shutil.copytree(self.start, home, dirs_exist_ok=True)
+            shutil.copytree(self.start, home / "run")
         for name in self.old:
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_bytes(OLD)
@@ -210,7 +210,9 @@ def crash(
                 process.kill()
                 process.wait()
             found.kills += 1
-            found.half += len(half_written(case, home, old, whole))
+            if half := half_written(case, home, old, whole):
+                print(f"{case.name}: half-written: {', '.join(half)}", file=sys.stderr)
+            found.half += len(half)
             found.leftovers += len(leftovers(home))
             more = case.again
         if found.kills > before:
@@ -272,20 +274,23 @@ def contents(case: Case, home: Path) -> Contents:
 
 
 def content(path: Path) -> object:
-    """What a file says, all but times; fails where it is not whole."""
+    """What a file says, see `steady`; fails where it is not whole."""
     data = path.read_bytes()
     if data == OLD:
         return data
     if path.suffix == ".json":
-        return timeless(json.loads(data))
+        return steady(json.loads(data))
     if path.suffix == ".csv":
         if not data.endswith(b"\n"):
             raise ValueError("the last line is cut")
-        return timeless(list(csv.DictReader(io.StringIO(data.decode()))))
+        return steady(list(csv.DictReader(io.StringIO(data.decode()))))
     if path.suffix in (".keras", ".npz"):
         with zipfile.ZipFile(path) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
-        return {name: part for name, part in parts.items() if name != "metadata.json"}
+        return {
+            name: steady(json.loads(part)) if name.endswith(".json") else part
+            for name, part in parts.items()
+        }
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
     if path.suffix == ".png":
@@ -294,11 +299,11 @@ def content(path: Path) -> object:
     return data
 
 
-def timeless(value: Any) -> object:
+def steady(value: Any) -> object:
     """The same without what differs from run to run."""
     if isinstance(value, dict):
-        return {name: timeless(inner) for name, inner in value.items() if name not in TIMES}
-    return [timeless(inner) for inner in value] if isinstance(value, list) else value
+        return {name: steady(inner) for name, inner in value.items() if name not in VARYING}
+    return [steady(inner) for inner in value] if isinstance(value, list) else value
 
 
 def half_written(case: Case, home: Path, old: Contents, whole: Contents) -> list[str]:
@@ -369,7 +374,7 @@ def cases(folder: Path) -> Iterator[Case]:
     train = train_case(faces, recipe)
     yield train
     finish(train, train.begin(folder / "trained"))
-    yield export_case(folder / "trained")
+    yield export_case(folder / "trained" / "run")
     model = folder / "model.tflite"
     model.write_bytes(read_released(MODEL))
     yield evaluate_case(model, faces)
