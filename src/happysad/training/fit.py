@@ -162,12 +162,13 @@ class _Trainer:
             data.labels, self.training, recipe, stage, opinions
         )
         thaw(network.get_layer("backbone"), stage.layers)
+        # Named, for Keras would number them, and a resumed training's file would not be the same.
         if stage.weight_decay:
             self.optimizer = keras.optimizers.AdamW(
-                stage.learning_rate, weight_decay=stage.weight_decay
+                stage.learning_rate, weight_decay=stage.weight_decay, name="optimizer"
             )
         else:
-            self.optimizer = keras.optimizers.Adam(stage.learning_rate)
+            self.optimizer = keras.optimizers.Adam(stage.learning_rate, name="optimizer")
         self.model.compile(
             optimizer=self.optimizer,
             loss=(
