@@ -124,6 +124,9 @@ def train(
 
     data = _some(Data(dataset.crops, dataset.labels, validation), recipe.images, recipe.seed)
     progress = fit(network, data, recipe, run.checkpoint, finished)
+    # Again: a process killed right after the last checkpoint has not told of that epoch.
+    run.write_history(progress.history)
+    _draw_curves(run, progress, recipe)
     run.note(
         best=asdict(progress.history[progress.best_epoch - 1]),
         training=int((~validation).sum()),
