@@ -55,7 +55,12 @@ def happysad(
 ) -> None:
     """Tell happy faces from sad ones: train, evaluate, export and run a small classifier.
 
-    See it all at work, offline, in a few minutes: happysad demo
+    Every verb explains itself: happysad train --help
+
+    Examples:
+      happysad demo
+      happysad predict party.jpg
+      happysad train faces/ --weights happysad --out runs/ours
     """
 
 

@@ -14,7 +14,14 @@ def register(app: typer.Typer) -> None:
     """Add the sub-commands of ``happysad dataset``."""
     dataset = typer.Typer(
         no_args_is_help=True,
-        help="Import datasets, check them, crop photographs, draw practice faces.",
+        help="""Import datasets, check them, crop photographs, draw practice faces.
+
+        A dataset is a folder with happy/ and sad/ in it: images of one face each.
+
+        Examples:
+          happysad dataset crop photos/ --out faces
+          happysad dataset check faces/ --report check.html
+        """,
     )
     dataset.command("import")(import_)
     dataset.command("check")(check)
@@ -58,7 +65,9 @@ def import_(
     A split that the source states (train, validation, test) gets a folder of
     its own; what has none goes to training.
 
-    Example: happysad dataset import fer2013.csv --out fer2013
+    Examples:
+      happysad dataset import fer2013.csv --out fer2013
+      happysad dataset import train.parquet --out faces --labels sad=4,happy=3
     """
     from rich.console import Console
     from rich.table import Table
@@ -113,11 +122,14 @@ def check(
 ) -> None:
     """Look a dataset over before training on it.
 
-    Finds images that are unreadable, doubled, nearly so, under two labels, probably mislabelled,
-    without a face or with several, tiny or blurred, and counts the classes. Nothing is changed.
-    The exit status is 1 if an image cannot be read.
+    Finds images that are unreadable, doubled, nearly so, under two labels,
+    probably mislabelled, without a face or with several, tiny or blurred, and
+    counts the classes. Nothing is changed. The exit status is 1 if an image
+    cannot be read.
 
-    Example: happysad dataset check faces/ --against faces-test/ --report check.html
+    Examples:
+      happysad dataset check faces/
+      happysad dataset check faces/ --against faces-test/ --report check.html
     """
     from dataclasses import asdict
 
@@ -185,7 +197,9 @@ def crop(
     has no face or cannot be read is left out and listed in OUT/skipped.csv, what
     has several faces in OUT/several.csv.
 
-    Example: happysad dataset crop photos/ --out faces
+    Examples:
+      happysad dataset crop photos/ --out faces
+      happysad dataset crop photos/ --out faces --size 160 --json
     """
     from happysad.dataset.crop import SEVERAL_FILE, SKIPPED_FILE, crop_folder
     from happysad.results import printable
@@ -219,7 +233,11 @@ def draw(
 ) -> None:
     """Draw a practice dataset of cartoon faces: OUT/happy/*.png and OUT/sad/*.png.
 
-    Example: happysad dataset draw --out drawn --count 400
+    To try things out with: what learns from drawings knows no photographs.
+
+    Examples:
+      happysad dataset draw --out faces --count 500
+      happysad dataset draw --out faces-test --count 200 --seed 1
     """
     from happysad.dataset.synthetic import make_dataset
 

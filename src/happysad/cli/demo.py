@@ -17,8 +17,13 @@ def demo(
 ) -> None:
     """See the whole chain at work: draw faces, train, evaluate, export, predict a photograph.
 
-    Offline, in a few minutes. Every step is a command that you can type yourself. The network
-    starts from random weights and sees 400 faces for a minute: expect it to learn, not to excel.
+    Offline, in a few minutes. Every step is a command that you can type yourself.
+    The network starts from random weights and sees 400 faces for a minute: expect
+    it to learn, not to excel.
+
+    Examples:
+      happysad demo
+      happysad demo --out other-faces --seed 1
     """
     from matplotlib.cbook import get_sample_data
 

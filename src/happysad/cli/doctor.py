@@ -16,10 +16,13 @@ def doctor(
 ) -> None:
     """Say what is installed and what is missing, and test the way from a picture to its answer.
 
-    Takes about a second, offline, and changes nothing. The exit status is 1 if something that
-    predicting needs is not as it should be; a missing extra is not.
+    Takes about a second, offline, and changes nothing. The exit status is 1 if
+    something that predicting needs is not as it should be; a missing extra is no
+    fault.
 
-    Example: happysad doctor
+    Examples:
+      happysad doctor
+      happysad doctor --json
     """
     from happysad.doctor import examine
 

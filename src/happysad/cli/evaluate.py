@@ -44,8 +44,12 @@ def evaluate(
 ) -> None:
     """Test a model on labelled images it has not seen.
 
-    Writes metrics.json, predictions.csv, charts and a report.html to look at. The exit status is
-    1 if some images had to be left out.
+    Writes metrics.json, predictions.csv, charts and a report.html to look at.
+    The exit status is 1 if some images had to be left out.
+
+    Examples:
+      happysad evaluate runs/first faces-test/
+      happysad evaluate model.tflite faces-test/ --out test --no-pictures
     """
     from happysad.evaluation.evaluate import evaluate as run
 

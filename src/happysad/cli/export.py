@@ -46,10 +46,13 @@ def export(
 ) -> None:
     """Turn a trained run into .tflite files: calibrated, quantised, checked against Keras.
 
-    Each file is compared with the Keras network on the run's validation split, and refused if it
-    loses more than 0.5 points of accuracy. The exit status is 1 if some were refused, 2 if all.
+    Each file is compared with the Keras network on the run's validation split,
+    and refused if it loses more than 0.5 points of accuracy. The exit status is
+    1 if some were refused, 2 if all.
 
-    Example: happysad export runs/first --precision int8
+    Examples:
+      happysad export runs/first
+      happysad export runs/first --precision float16 --precision dynamic
     """
     # Only TensorFlow converts, and it opens what any backend trained.
     os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -84,19 +84,18 @@ def predict(
 ) -> None:
     """Tell happy faces from sad ones, in pictures and videos.
 
-    Prints each face's label, P(happy) and picture as soon as they are known. What cannot be read
-    is listed on standard error and stops nothing else; the exit status is then 1. It is 2 if the
-    command could not run at all.
+    Prints each face's label, P(happy) and picture as soon as they are known.
+    What cannot be read is listed on standard error and stops nothing else; the
+    exit status is then 1. It is 2 if the command could not run at all.
 
-    \b
     Examples:
       happysad predict party.jpg
-      happysad predict holiday/ '*.png' --csv holiday.csv --annotate holiday-faces/
+      happysad predict holiday/ '*.png' --csv holiday.csv --annotate copies/
       happysad predict - --json < party.jpg
       happysad predict talk.mp4 --annotate talk-faces.mp4 --plot mood.png
       happysad predict camera:0 --json
       happysad predict crops/ --crop whole --model runs/first/model-int8.tflite
-    """  # noqa: D301 (the backspace keeps the lines apart)
+    """
     from happysad.detector import Detector
     from happysad.video.watch import is_video
 

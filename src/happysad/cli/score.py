@@ -80,15 +80,14 @@ def score(
 ) -> None:
     """Tell happy faces from sad ones in very many pictures.
 
-    DEST gets one row for each picture; one that cannot be read is a row with its error, and the
-    exit status is then 1. Interrupted or killed, the same command with --resume goes on, and does
-    nothing twice.
+    DEST gets one row for each picture; one that cannot be read is a row with its
+    error, and the exit status is then 1. Interrupted or killed, the same command
+    with --resume goes on, and does nothing twice.
 
-    \b
     Examples:
       happysad score holiday/ --out scores
-      happysad score 's3://bucket/shards/*.tar' --out s3://bucket/scores --address head:6379
-    """  # noqa: D301 (the backspace keeps the lines apart)
+      happysad score 's3://bucket/*.tar' --out s3://scores/one --address head:6379
+    """
     from happysad.cluster.score import load_model
     from happysad.cluster.score import score as run
     from happysad.progress import track

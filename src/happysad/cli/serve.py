@@ -110,7 +110,12 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP, and a page to try them on.
 
-    Example: happysad serve --host 0.0.0.0 --workers 2 --api-keys keys.txt
+    Pictures are neither stored nor logged. Ctrl-C ends it, once requests that are
+    under way are answered.
+
+    Examples:
+      happysad serve
+      happysad serve --host 0.0.0.0 --workers 2 --api-keys keys.txt
     """
     from happysad.serving.server import serve as run_server
     from happysad.serving.settings import Settings

@@ -77,12 +77,14 @@ def train(
 ) -> None:
     """Train a happy/sad classifier on a folder of face images.
 
-    80 % of the images train, 20 % are held back to choose the best epoch; duplicates never stand
-    on both sides. Interrupted, the same command with --resume goes on.
+    80 % of the images train, 20 % are held back to choose the best epoch;
+    duplicates never stand on both sides. Interrupted, the same command with
+    --resume goes on. With 50 to 500 photos of your own, --weights happysad.
 
-    Example: happysad train faces/ --recipe fine-tune --out runs/first
-
-    With 50 to 500 photos of your own: happysad train faces/ --weights happysad --out runs/ours
+    Examples:
+      happysad train faces/ --out runs/first
+      happysad train faces/ --weights happysad --out runs/ours
+      happysad train faces/ --recipe scratch --quick --out runs/try
     """
     from happysad.training.checkpoint import Epoch
 

@@ -78,15 +78,15 @@ def tune(
 ) -> None:
     """Train by many recipes, and tell which has the lowest validation loss.
 
-    What falls behind is stopped early. Without --vary, --seeds tells the mean and spread of one
-    recipe. Interrupted or killed, the same command with --resume goes on. The exit status is 1 if
-    some trainings failed.
+    What falls behind is stopped early. Without --vary, --seeds tells the mean and
+    spread of one recipe. Interrupted or killed, the same command with --resume
+    goes on. The exit status is 1 if some trainings failed.
 
-    \b
     Examples:
-      happysad tune faces/ --vary stages.1.learning_rate=1e-4..1e-2 --vary dropout=0.2,0.5 --out t
+      happysad tune faces/ --vary dropout=0.2,0.5 --out dropouts
+      happysad tune faces/ --vary stages.1.learning_rate=1e-4..1e-2 --out rates
       happysad tune faces/ --recipe fine-tune --seeds 5 --out seeds
-    """  # noqa: D301 (the backspace keeps the lines apart)
+    """
     from happysad.cluster.ranking import as_json as jsonable
     from happysad.cluster.space import parse_vary
     from happysad.cluster.tune import tune as run
