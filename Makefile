@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check format bench docs mediapipe litert release-model clean
+.PHONY: help demo test check format fuzz bench docs mediapipe litert release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
 	@echo "make test   set up, then run the tests"
 	@echo "make check  lint and types"
 	@echo "make format rewrite the code in the project's format"
+	@echo "make fuzz   a hundred thousand damaged files and requests, in some minutes"
 	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
 	@echo "make docs   build the site into build/site"
 	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
@@ -36,6 +37,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/fuzzing.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/imports.py

@@ -27,6 +27,7 @@ import numpy as np
 import seeds
 
 from happysad.errors import HappysadError
+from happysad.released import FOLDER, MODEL
 
 Reader = Callable[[bytes], None]
 
@@ -88,7 +89,7 @@ def model() -> Iterator[Reader]:
     """Model files: the released one with another beginning or another end."""
     from happysad.classifier import Classifier
 
-    whole = (seeds.FOLDER / seeds.MODEL).read_bytes()
+    whole = (FOLDER / MODEL).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
 

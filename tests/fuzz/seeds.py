@@ -83,7 +83,7 @@ def tables() -> list[bytes]:
     fer += [(str(code), " ".join(map(str, face.ravel())), "Training") for code in (3, 4, 0)]
     paths = [("path", "label", "group", "split")]
     paths += [(f"{name}.png", name, "anna", "train") for name in ("happy", "sad")]
-    return [*map(_csv, (fer, paths)), *_parquet()]
+    return [_csv(fer), _csv(paths), *_parquet()]
 
 
 def _csv(rows: list[tuple[str, ...]]) -> bytes:

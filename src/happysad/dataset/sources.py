@@ -83,7 +83,9 @@ def open_source(source: Path) -> tuple[int, Iterator[Row]]:
             lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
         return lines, _csv_rows(source)
     except OSError as error:
-        raise DatasetError(f"{source}: cannot be read ({error.strerror or _line(error)})") from error
+        raise DatasetError(
+            f"{source}: cannot be read ({error.strerror or _line(error)})"
+        ) from error
 
 
 def split_name(stated: str | None) -> str:
@@ -114,7 +116,9 @@ def _csv_rows(source: Path) -> Iterator[Row]:
     except csv.Error as error:
         raise DatasetError(f"{source}: a damaged CSV ({error})") from error
     except OSError as error:
-        raise DatasetError(f"{source}: cannot be read ({error.strerror or _line(error)})") from error
+        raise DatasetError(
+            f"{source}: cannot be read ({error.strerror or _line(error)})"
+        ) from error
 
 
 def _fer2013_row(_: Path, number: int, where: str, cells: dict[str, str]) -> Row:
