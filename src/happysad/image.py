@@ -204,7 +204,13 @@ def _checked(array: npt.NDArray[np.generic]) -> RgbImage:
 
 def _orientation(image: Image.Image) -> object:
     # Pillow turns a TIFF by itself and states the upright size.
-    return None if image.format == "TIFF" else image.getexif().get(_ORIENTATION)
+    if image.format == "TIFF":
+        return None
+    try:
+        return image.getexif().get(_ORIENTATION)
+    # Garbage for EXIF makes Pillow raise nearly anything; viewers show such pictures as stored.
+    except Exception:
+        return None
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

@@ -1,0 +1,43 @@
+"""Every kind of broken picture has its known outcome."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import seeds
+from corpus import corpus, outcomes
+from PIL import Image
+
+from happysad.image import read_image
+
+# Cut off or swapped, a file may still be whole enough: an animation's first frame, a comment less.
+MAY_BE_READ = ("cut off", "beginning", "themselves", "500 MB")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_broken_pictures_are_refused_or_read_at_little_cost() -> None:
+    for kind, (was_read, refused, seconds, megabytes) in outcomes().items():
+        assert seconds < 2, kind
+        assert megabytes < 500, kind
+        if "garbage" in kind:
+            assert not refused, kind
+        elif not any(word in kind for word in MAY_BE_READ):
+            assert not was_read, kind
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_with_garbage_for_exif_is_shown_as_stored(form: str) -> None:
+    picture = Image.open(io.BytesIO(seeds.pictures()[5])).convert("RGB")
+    file = io.BytesIO()
+    picture.save(file, form, exif=b"Exif\0\0garbage and more", quality=95)
+    assert np.abs(read_image(file.getvalue()) - np.asarray(picture, int)).mean() < 20
+
+
+def test_the_corpus_holds_every_kind() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kinds = [kind for kind, _ in corpus()]
+    assert len(kinds) > 2500
+    assert len(set(kinds)) == 13
