@@ -11,7 +11,6 @@ from PIL import Image, ImageCms
 
 from happysad.dataset.synthetic import draw_face
 from happysad.released import FOLDER, MODEL
-from happysad.training.recipe import PACKAGED, read_recipe, recipe_toml
 
 
 def pictures() -> list[bytes]:
@@ -73,6 +72,8 @@ def models() -> list[bytes]:
 
 def recipes() -> list[bytes]:
     """Write every packaged recipe with all its values."""
+    from happysad.training.recipe import PACKAGED, read_recipe, recipe_toml
+
     return [recipe_toml(read_recipe(name)).encode() for name in PACKAGED]
 
 
