@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check format fuzz bench docs mediapipe litert release-model clean
+.PHONY: help demo test check format fuzz bench docs mediapipe litert audit sbom lowest release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
@@ -15,6 +15,9 @@ help:
 	@echo "make docs   build the site into build/site"
 	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
 	@echo "make litert         fetch LiteRT.js, for the page's mode \"on this device\""
+	@echo "make audit          ask PyPI for known holes in what is installed; needs its network"
+	@echo "make sbom           list what is installed in build/sbom.json, CycloneDX"
+	@echo "make lowest         test with the lowest versions that pyproject.toml allows"
 	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
 
 $(READY): pyproject.toml
@@ -58,6 +61,28 @@ mediapipe:
 litert:
 	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5
 
+RELEASE := .venv-release/bin
+$(RELEASE)/uv: pyproject.toml
+	$(PYTHON) -m venv .venv-release
+	$(RELEASE)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(RELEASE)/python -m pip install --quiet --group release
+	@touch $(RELEASE)/uv
+
+# Strict: a package that nothing is known of is no success.
+audit: $(READY) $(RELEASE)/uv
+	$(RELEASE)/pip-audit --strict --skip-editable --path .venv/lib/python3*/site-packages
+
+sbom: $(READY) $(RELEASE)/uv
+	mkdir -p build
+	$(RELEASE)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.json
+
+lowest: $(RELEASE)/uv
+	$(PYTHON) -m venv .venv-lowest
+	$(RELEASE)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		".[all]" --group dev
+	.venv-lowest/bin/python -m pytest -W ignore tests --ignore tests/e2e --ignore tests/cluster
+
 WEIGHTS ?= imagenet
 release-model: $(READY)
 	$(BIN)/python tools/release_model.py $(DATA) $(WEIGHTS) build/release
@@ -65,4 +90,4 @@ release-model: $(READY)
 	$(BIN)/python benchmarks/release.py build/release/data --write
 
 clean:
-	rm -rf .venv .venv-mediapipe build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-mediapipe .venv-release .venv-lowest build dist .mypy_cache .pytest_cache .ruff_cache

@@ -45,6 +45,14 @@ def test_imports_point_downwards_only() -> None:
     assert not wrong
 
 
+def test_no_file_is_unpickled() -> None:
+    for file in ROOT.rglob("*.py"):
+        roots = {module.partition(".")[0] for module in imports(file)}
+        assert not roots & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}, file
+        source = file.read_text("utf-8")
+        assert "allow_pickle=True" not in source and "safe_mode=False" not in source, file
+
+
 def test_nothing_heavy_is_imported_by_the_package_or_by_any_help() -> None:
     for arguments in (
         ["predict", "--help"],
