@@ -9,6 +9,7 @@ import seeds
 from corpus import corpus, outcomes
 from PIL import Image
 
+from happysad.errors import ImageError
 from happysad.image import read_image
 
 # Cut off or swapped, a file may still be whole enough: an animation's first frame, a comment less.
@@ -41,3 +42,18 @@ def test_the_corpus_holds_every_kind() -> None:
         kinds = [kind for kind, _ in corpus()]
     assert len(kinds) > 2500
     assert len(set(kinds)) == 13
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_cut_off_is_whole_or_refused() -> None:
+    were_read = 0
+    for content in seeds.pictures():
+        whole = read_image(content)
+        for percent in range(1, 100):
+            try:
+                cut = read_image(content[: len(content) * percent // 100])
+            except ImageError:
+                continue
+            were_read += 1
+            np.testing.assert_array_equal(cut, whole)
+    assert were_read
