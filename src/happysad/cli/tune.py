@@ -78,9 +78,10 @@ def tune(
 ) -> None:
     """Train by many recipes, and tell which has the lowest validation loss.
 
-    What falls behind is stopped early. Without --vary, --seeds tells the mean and
-    spread of one recipe. Interrupted or killed, the same command with --resume
-    goes on. The exit status is 1 if some trainings failed.
+    What falls behind is stopped early, unless there are --seeds to be averaged.
+    Without --vary, --seeds tells the mean and spread of one recipe. Interrupted
+    or killed, the same command with --resume goes on. The exit status is 1 if
+    some trainings failed.
 
     Examples:
       happysad tune faces/ --vary dropout=0.2,0.5 --out dropouts

@@ -89,7 +89,7 @@ class Ranked:
 
 
 def rank(trials: Sequence[Trial], outcomes: Sequence[Outcome], seeds: int) -> list[Ranked]:
-    """Sort recipes: the more of its seeds were not stopped the better, then by mean loss.
+    """Sort recipes: the more of its seeds came to their end the better, then by mean loss.
 
     Args:
         trials: All seeds of the first recipe, then all of the second, and so on.

@@ -25,9 +25,10 @@ os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 
 from ray import tune as ray_tune
+from ray.tune.schedulers import FIFOScheduler
 
 from happysad.cluster.chart import plot_search
-from happysad.cluster.halving import BySeed
+from happysad.cluster.halving import Halving
 from happysad.cluster.ranking import Outcome, Ranked, Trial, or_worst, rank, write_table
 from happysad.cluster.space import Vary, recipes
 from happysad.cluster.threads import limit_threads
@@ -74,9 +75,9 @@ def tune(
 ) -> Search:
     """Search for the recipe of lowest validation loss.
 
-    Trials of one seed share a split of the dataset, and compete: asynchronous successive halving,
-    Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning". A single recipe has
-    nobody to compete with, so all its seeds come to their end.
+    Trials compete: asynchronous successive halving, Li et al. 2020, "A System for Massively
+    Parallel Hyperparameter Tuning". Several seeds of a recipe are there to be averaged, and each
+    has a split of its own, so with them all trials come to their end.
 
     Args:
         dataset: A folder with ``happy/`` and ``sad/``. On a cluster it and ``out`` must be at the
@@ -109,7 +110,7 @@ def tune(
     _begin(out, plan, resume)
     outcomes = _Outcomes(out, plan, on_epoch, on_trial)
     with session(address, max(cores(), cpus)):
-        _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern)
+        _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, seeds)
     ended = outcomes.ended()
     ranked = rank(plan, ended, seeds)
     if not any(recipe.finished for recipe in ranked):
@@ -158,6 +159,7 @@ def _search(
     cpus: int,
     concurrency: int | None,
     group_pattern: str | None,
+    seeds: int,
 ) -> None:
     # A bad trial's traceback would be printed; its problem is told in the table.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -176,7 +178,7 @@ def _search(
             ray_tune.with_resources(train, {"cpu": cpus}),
             param_space={"number": ray_tune.grid_search([trial.number for trial in plan])},
             tune_config=ray_tune.TuneConfig(
-                scheduler=BySeed(plan),
+                scheduler=FIFOScheduler() if seeds > 1 else Halving(plan),
                 max_concurrent_trials=concurrency,
                 # A process of its own for each: it ends with its memory and its threads.
                 reuse_actors=False,
