@@ -80,6 +80,9 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         # Who writes a file says which; what has no name was meant for standard output.
+        if not error.filename:
+            # Python tries to write the rest when it ends, and would say so once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
