@@ -5,7 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
+from functools import cache
 from pathlib import Path
 
 from happysad.errors import HappysadError
@@ -54,10 +54,16 @@ def atomic(path: Path) -> Iterator[Path]:
 def _sweep(path: Path) -> None:
     """Remove what killed writers of a file left beside it; only Linux tells who still lives."""
     if Path("/proc/self").exists():
-        for left in path.parent.glob(f".{escape(path.stem)}.*.partial{escape(path.suffix)}"):
-            writer = left.name.removesuffix(f".partial{path.suffix}").rpartition(".")[2]
-            if not Path("/proc", writer.partition("-")[0]).exists():
+        for left in _partials(path.parent):
+            name, _, writer = left.name.removesuffix(f".partial{path.suffix}").rpartition(".")
+            if name == f".{path.stem}" and not Path("/proc", writer.partition("-")[0]).exists():
                 left.unlink(missing_ok=True)
+
+
+@cache
+def _partials(folder: Path) -> tuple[Path, ...]:
+    # Looked for once in a process: a folder may get very many files.
+    return tuple(folder.glob(".*.partial*"))
 
 
 @contextmanager

@@ -26,15 +26,15 @@ SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", "
 
 _UNKNOWN: Final = "not a picture, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
 _ORIENTATION: Final = 0x0112
-# Whether width and height change places, quarter turns to the left, and then: mirrored or not.
-_TURNS: Final[dict[object, tuple[bool, int, bool]]] = {
-    2: (False, 0, True),
-    3: (False, 2, False),
-    4: (False, 2, True),
-    5: (True, 3, True),
-    6: (True, 3, False),
-    7: (True, 1, True),
-    8: (True, 1, False),
+# Quarter turns to the left, and then: mirrored or not.
+_TURNS: Final[dict[object, tuple[int, bool]]] = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
 }
 _AT_ONCE: Final = 16_000_000
 """Larger pictures, in pixels, are converted in strips."""
@@ -214,21 +214,21 @@ def _orientation(image: Image.Image) -> object:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    turned = _TURNS.get(_orientation(image), (False,))[0]
-    return (image.height, image.width) if turned else image.size
+    turns, _ = _TURNS.get(_orientation(image), (0, False))
+    return (image.height, image.width) if turns % 2 else image.size
 
 
 def _decoded(image: Image.Image) -> RgbImage:
     """Decode, convert and turn upright."""
     image.load()
     width, height = image.size
-    turned, turns, mirrored = _TURNS.get(_orientation(image), (False, 0, False))
+    turns, mirrored = _TURNS.get(_orientation(image), (0, False))
     # Whole copies of a large picture, in each mode it passes through, would take a gigabyte.
     rows = height if width * height <= _AT_ONCE else _AT_ONCE // 4 // width
     scale = _scale(image, rows)
     if rows >= height and not turns and not mirrored:
         return _to_rgb(image, scale)
-    upright = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    upright = np.empty((width, height, 3) if turns % 2 else (height, width, 3), np.uint8)
     as_stored = np.rot90(upright[:, ::-1] if mirrored else upright, -turns)
     for i, strip in enumerate(_strips(image, rows)):
         as_stored[i * rows : (i + 1) * rows] = _to_rgb(strip, scale)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import seeds
+from fuzzing import memory
 from PIL import Image
 
 from happysad.errors import ImageError
@@ -124,14 +125,14 @@ def outcomes() -> dict[str, tuple[int, int, float, int]]:
     result: dict[str, tuple[int, int, float, int]] = {}
     for kind, content in corpus():
         Path("/proc/self/clear_refs").write_text("5")
-        before = _memory("VmRSS")
+        before = memory("VmRSS")
         begin, was_read = time.process_time(), True
         try:
             read_image(content)
         except ImageError:
             was_read = False
         seconds = time.process_time() - begin
-        megabytes = (_memory("VmHWM") - before) // 1000
+        megabytes = memory() - before
         good, bad, longest, most = result.get(kind, (0, 0, 0.0, 0))
         result[kind] = (
             good + was_read,
@@ -140,10 +141,6 @@ def outcomes() -> dict[str, tuple[int, int, float, int]]:
             max(most, megabytes),
         )
     return result
-
-
-def _memory(name: str) -> int:
-    return int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0])
 
 
 def main() -> None:

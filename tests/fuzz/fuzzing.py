@@ -217,7 +217,7 @@ def work(target: str, start: int, stop: int, progress: Path, seed: int) -> None:
                     what = f"an error of several lines: {error}"
             except Exception as error:
                 what = f"{type(error).__name__}: {error}"
-            seconds, peak = time.process_time() - begin, _peak()
+            seconds, peak = time.process_time() - begin, memory()
             most = max(most, peak)
             if seconds > SECONDS:
                 what = f"{seconds:.1f} s of CPU"
@@ -229,9 +229,10 @@ def work(target: str, start: int, stop: int, progress: Path, seed: int) -> None:
         print(json.dumps({"outcomes": outcomes, "megabytes": most}), flush=True)
 
 
-def _peak() -> int:
+def memory(name: str = "VmHWM") -> int:
+    """Megabytes of this process: the most since clear_refs was written to, or ``"VmRSS"``, now."""
     status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1000
+    return int(status.partition(f"{name}:")[2].split()[0]) // 1000
 
 
 def fuzz(target: str, inputs: int, keep: Path, seed: int = 0) -> tuple[list[Failure], Counter[str]]:
