@@ -147,8 +147,8 @@ def score_case(pictures: Path) -> Case:
 
 def video_case(video: Path) -> Case:
     """Draw boxes into a video, over an earlier one."""
-    command = ("predict", str(video), "--annotate", "boxes.mp4", "--plot", "mood.png")
-    return Case("predict a video", command, (100_000,), old=("boxes.mp4", "mood.png"), kills=2)
+    command = ("predict", str(video), "--annotate", "boxes.mp4", "--plot", "talk.png")
+    return Case("predict a video", command, (100_000,), old=("boxes.mp4", "talk.png"), kills=2)
 
 
 def import_case(table: Path) -> Case:

@@ -1,9 +1,10 @@
 """Files and folders that are either whole or not there."""
 
+import csv
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -96,3 +97,14 @@ def atomic_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file in one step."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def atomic_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a UTF-8 CSV file in one step; bytes of names that are not UTF-8 stay as they are."""
+    with (
+        atomic(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)

@@ -155,7 +155,9 @@ class Picture:
                 f"{self._name}: {width}×{height} pixels, over the limit of {limit / 1e6:g} million"
             )
         if max(width, height) > MAX_SIDE:
-            raise ImageError(f"{self._name}: {width}×{height} pixels, over the limit of {MAX_SIDE}")
+            raise ImageError(
+                f"{self._name}: {width}×{height} pixels, over the limit of {MAX_SIDE:,} a side"
+            )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

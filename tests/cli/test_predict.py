@@ -201,7 +201,7 @@ def test_annotated_copies(pictures: Path, portrait: Path, tmp_path: Path) -> Non
         (["--csv", "foreign.tflite/x.csv"], "x.csv: cannot be written"),
         (["--annotate", "."], "where annotated copies are to go"),
         (["--annotate", "foreign.tflite"], "no such folder can be made"),
-        (["--plot", "mood.png"], "--plot and --every are for a video"),
+        (["--plot", "talk.png"], "--plot and --every are for a video"),
         (["--every", "2"], "--plot and --every are for a video"),
         (["talk.mp4"], "talk.mp4: a video goes alone"),
     ],

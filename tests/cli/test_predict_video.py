@@ -64,7 +64,7 @@ def predict(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def test_one_person_walks_by(clip: Path, tmp_path: Path, model_files: Files) -> None:
-    table, film, plot = (tmp_path / name for name in ("t.csv", "boxes.mp4", "mood.png"))
+    table, film, plot = (tmp_path / name for name in ("t.csv", "boxes.mp4", "talk.png"))
 
     status, out, errors = predict(
         *(clip, "--model", model_files["int8"]),
@@ -132,11 +132,11 @@ def test_a_film_without_people_says_so(tmp_path: Path) -> None:
         for image in frames(5):
             write(image)
 
-    status, out, errors = predict(path, "--plot", tmp_path / "mood.png")
+    status, out, errors = predict(path, "--plot", tmp_path / "talk.png")
 
     assert (status, errors) == (0, "")
     assert out.strip() == f"{path}: no face was found"
-    assert (tmp_path / "mood.png").exists()
+    assert (tmp_path / "talk.png").exists()
 
 
 def test_a_film_that_is_cut_short_is_told(clip: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_what_cannot_be_done_is_one_line_and_status_2(clip: Path, tmp_path: Path
         ((clip, "--annotate", clip), "is the video itself"),
         ((clip, "--csv", taken / "x.csv"), "cannot be written"),
         ((clip, "--plot", taken / "x.png"), "cannot be written"),
-        ((clip, "--plot", tmp_path / "mood"), ".png, .svg or .pdf"),
+        ((clip, "--plot", tmp_path / "talk"), ".png, .svg or .pdf"),
     ):
         status, _, errors = predict(*arguments)
         assert status == 2, arguments

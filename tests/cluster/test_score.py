@@ -19,7 +19,7 @@ import ray
 
 from happysad import Detector
 from happysad.cluster.job import Job
-from happysad.cluster.score import Outcome, load_model, score
+from happysad.cluster.score import Scored, load_model, score
 from happysad.cluster.summary import Scores
 from happysad.errors import HappysadError, StoreError
 from happysad.image import open_picture
@@ -34,7 +34,7 @@ def rows_of(dest: Path) -> Rows:
     return rows
 
 
-def run(source: str | Path, dest: str | Path, **options: Any) -> Outcome:
+def run(source: str | Path, dest: str | Path, **options: Any) -> Scored:
     return score(str(source), str(dest), model=load_model(None), **options)
 
 
@@ -201,7 +201,7 @@ def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: R
     assert {path: path.stat().st_mtime_ns for path in before} == before
     facts = json.loads(done.stdout)
     assert facts["pictures"] == 300 and facts["statuses"]["error"] == 1
-    assert sum(facts["moods"]) == sum(facts["labels"].values()) == 299
+    assert sum(facts["histogram"]) == sum(facts["labels"].values()) == 299
     assert facts["failures"][0]["uri"] == str(album / "123.jpg")
     report = (tmp_path / "report.html").read_text("utf-8")
     assert str(album / "123.jpg") in report and "http" not in report

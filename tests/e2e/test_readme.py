@@ -31,7 +31,7 @@ def test_every_command_does_what_it_says(desk: Path) -> None:
         "holiday.csv",
         "talk-faces.mp4",
         "timeline.csv",
-        "mood.png",
+        "talk.png",
         "scores/part-000000.parquet",
     ):
         assert (desk / made).stat().st_size, made

@@ -6,11 +6,16 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 import httpx
 import pytest
 from running import Server, serving
+
+from happysad.cli.serve import serve
+from happysad.serving.settings import Settings
 
 
 def predict(server: Server, picture: bytes) -> httpx.Response:
@@ -158,3 +163,12 @@ def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(os.environ, "HAPPYSAD_MAX_BODY", "10")
     with serving() as server:
         assert predict(server, bytes(11)).status_code == 413
+
+
+def test_a_server_refuses_what_predict_refuses() -> None:
+    options = signature(serve).parameters
+    same = [name for name in asdict(Settings()) if name in options and name != "threads"]
+    assert "max_pixels" in same
+    assert {name: options[name].default for name in same} == {
+        name: getattr(Settings(), name) for name in same
+    }

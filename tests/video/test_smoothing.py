@@ -77,14 +77,14 @@ def test_after_the_time_constant_two_thirds_have_come_through() -> None:
 
 @given(st.floats(0.05, 0.6), st.floats(0, 2 * math.pi))
 def test_it_does_not_matter_how_often_one_looks(hertz: float, phase: float) -> None:
-    """A mood that swings once in two seconds or slower, seen 10 and 30 times a second."""
+    """A P(happy) that swings once in two seconds or slower, seen 10 and 30 times a second."""
 
     def watch(rate: int) -> list[float]:
         smoother, smoothed = Smoother(CLASSIFIER), []
         for look in range(6 * rate):
             time = look / rate
-            mood = 0.5 + 0.4 * math.sin(2 * math.pi * hertz * time + phase)
-            smoothed.append(smoother.update(time, mood)[1])
+            probability = 0.5 + 0.4 * math.sin(2 * math.pi * hertz * time + phase)
+            smoothed.append(smoother.update(time, probability)[1])
         return smoothed
 
     assert watch(10) == pytest.approx(watch(30)[::3], abs=0.05)

@@ -62,7 +62,7 @@ def test_a_single_odd_frame_changes_no_label(detector: Detector, portrait: RgbIm
     assert labels == ["happy"] * 12
 
 
-def test_a_change_of_mood_is_seen(detector: Detector, portrait: RgbImage) -> None:
+def test_a_change_of_expression_is_seen(detector: Detector, portrait: RgbImage) -> None:
     frames = [frame(n, (portrait if n < 5 else portrait[:, :, ::-1], 100)) for n in range(20)]
 
     moments = list(watch(frames, detector))

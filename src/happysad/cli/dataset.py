@@ -1,4 +1,4 @@
-"""happysad dataset: make datasets."""
+"""`happysad dataset`: import datasets, check them, crop photographs, draw practice faces."""
 
 import json
 from pathlib import Path

@@ -92,7 +92,7 @@ def predict(
       happysad predict party.jpg
       happysad predict holiday/ '*.png' --csv holiday.csv --annotate copies/
       happysad predict - --json < party.jpg
-      happysad predict talk.mp4 --annotate talk-faces.mp4 --plot mood.png
+      happysad predict talk.mp4 --annotate talk-faces.mp4 --plot talk.png
       happysad predict camera:0 --json
       happysad predict crops/ --crop whole --model runs/first/model-int8.tflite
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from happysad.cluster.job import Job
-    from happysad.cluster.score import Outcome
+    from happysad.cluster.score import Scored
     from happysad.cluster.summary import Scores
 
 
@@ -98,7 +98,7 @@ def score(
     progress, on_part = _bar()
     # Ray prints there, too, when it loses a worker or a node.
     with resumable(), redirect_stdout(sys.stderr), progress:
-        outcome = run(
+        scored = run(
             source,
             out,
             model=content,
@@ -115,15 +115,15 @@ def score(
     if report:
         from happysad.cluster.report import write_report
 
-        write_report(report, outcome, out)
+        write_report(report, scored, out)
     if as_json:
-        facts = {"schema": 1, "out": out, "parts": outcome.job.parts, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps(facts | outcome.scores.to_dict(), indent=2))
+        facts = {"schema": 1, "out": out, "parts": scored.job.parts, "seconds": round(seconds, 3)}
+        typer.echo(json.dumps(facts | scored.scores.to_dict(), indent=2))
     else:
-        _print(outcome, out)
+        _print(scored, out)
         if report:
             typer.echo(f"Report: {report}")
-    if outcome.scores.counts.errors:
+    if scored.scores.counts.errors:
         raise typer.Exit(1)
 
 
@@ -148,17 +148,17 @@ def _bar() -> "tuple[Progress, Callable[[Job, Scores], None]]":
     return bar, on_part
 
 
-def _print(outcome: "Outcome", out: str) -> None:
+def _print(scored: "Scored", out: str) -> None:
     from happysad.results import printable
 
-    scores = outcome.scores
+    scores = scored.scores
     typer.echo(f"{scores.counts}\n")
-    if any(scores.moods):
-        typer.echo(f"{scores.histogram()}\n")
+    if any(scores.histogram):
+        typer.echo(f"{scores.chart()}\n")
     if scores.failures:
         typer.echo(f"Could not be read, the first {len(scores.failures)}:")
         for _, uri, error in scores.failures:
             typer.echo(f"  {printable(uri)}: {printable(error)}")
         typer.echo()
-    files = "file" if outcome.job.parts == 1 else "files"
-    typer.echo(f"Rows: {out}, {outcome.job.parts:,} Parquet {files}")
+    files = "file" if scored.job.parts == 1 else "files"
+    typer.echo(f"Rows: {out}, {scored.job.parts:,} Parquet {files}")

@@ -53,7 +53,7 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_MAX_PIXELS", min=1, help="Pixels a picture.", rich_help_panel=LIMITS
         ),
-    ] = 100_000_000,
+    ] = 50_000_000,
     max_images: Annotated[
         int,
         typer.Option(

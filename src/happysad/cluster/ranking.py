@@ -1,6 +1,5 @@
 """What a search came to: its trials, and its recipes from the best down."""
 
-import csv
 import math
 import statistics
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from happysad.files import atomic
+from happysad.files import atomic_csv
 from happysad.training.recipe import Recipe
 
 
@@ -127,14 +126,11 @@ def _figure(values: list[float]) -> Figure | None:
 
 def write_table(path: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
     """Write a CSV file with a row for each trial: what varied, and how it ended."""
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = [
-            trial.values | asdict(outcome) | {"run": outcome.run.name}
-            for trial, outcome in zip(trials, outcomes, strict=True)
-        ]
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [
+        trial.values | asdict(outcome) | {"run": outcome.run.name}
+        for trial, outcome in zip(trials, outcomes, strict=True)
+    ]
+    atomic_csv(path, list(rows[0]), (row.values() for row in rows))
 
 
 def as_json(recipe: Ranked) -> dict[str, Any]:

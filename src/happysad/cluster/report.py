@@ -6,17 +6,17 @@ from pathlib import Path
 
 import jinja2
 
-from happysad.cluster.score import Outcome
+from happysad.cluster.score import Scored
 from happysad.cluster.summary import step
 from happysad.files import atomic_text
 
 
-def write_report(path: Path, outcome: Outcome, dest: str) -> None:
+def write_report(path: Path, scored: Scored, dest: str) -> None:
     """Write what a job came to as a page.
 
     Args:
         path: The HTML file.
-        outcome: The finished job.
+        scored: The finished job.
         dest: Where its rows are.
 
     Raises:
@@ -30,12 +30,12 @@ def write_report(path: Path, outcome: Outcome, dest: str) -> None:
         (files("happysad.cluster") / "report.html.j2").read_text(encoding="utf-8")
     )
     html = template.render(
-        facts=outcome.scores.to_dict(),
-        faces=sum(outcome.scores.moods),
-        most=max(1, *outcome.scores.moods),
-        moods=[(step(number), faces) for number, faces in enumerate(outcome.scores.moods)],
-        settings=outcome.job.settings,
-        parts=outcome.job.parts,
+        facts=scored.scores.to_dict(),
+        faces=sum(scored.scores.histogram),
+        most=max(1, *scored.scores.histogram),
+        histogram=[(step(i), faces) for i, faces in enumerate(scored.scores.histogram)],
+        settings=scored.job.settings,
+        parts=scored.job.parts,
         dest=dest,
         today=date.today().isoformat(),
     )

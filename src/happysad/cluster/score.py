@@ -43,7 +43,7 @@ _CAREFULLY: Final = 2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Scored:
     """A finished job.
 
     Attributes:
@@ -88,7 +88,7 @@ def score(
     workers: int | None = None,
     on_list: Callable[[Iterable[Input]], Iterable[Input]] = lambda inputs: inputs,
     on_part: Callable[[Job, Scores], None] = lambda job, scores: None,
-) -> Outcome:
+) -> Scored:
     """Find and classify the faces of all pictures of a source, on one machine or many.
 
     The inputs are listed, then cut into parts; each part becomes one Parquet file, written in one
@@ -131,7 +131,7 @@ def score(
         for scores in _work(parts, _starter(dest, job, model), min(count, job.parts)):
             total.merge(scores)
             on_part(job, scores)
-    return Outcome(job, total)
+    return Scored(job, total)
 
 
 def _existing(dest: str) -> Job | None:

@@ -1,4 +1,4 @@
-"""What a job comes to: counts, moods and the first failures, for people and for programs."""
+"""What a job comes to, for people and for programs: counts, P(happy), the first failures."""
 
 import json
 from collections import Counter
@@ -20,14 +20,14 @@ class Scores:
 
     Attributes:
         counts: Pictures by status, faces by label.
-        moods: How many faces have P(happy) in each of `BINS` steps.
+        histogram: How many faces have P(happy) in each of `BINS` steps.
         size: Bytes of the pictures that could be read.
         seconds: That workers took, waiting included.
         failures: The first pictures that could not be read: part, URI, error.
     """
 
     counts: Summary = field(default_factory=Summary)
-    moods: list[int] = field(default_factory=lambda: [0] * BINS)
+    histogram: list[int] = field(default_factory=lambda: [0] * BINS)
     size: int = 0
     seconds: float = 0.0
     failures: list[tuple[int, str, str]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Scores:
         self.counts.add(record)
         self.size += size
         for face in record["faces"]:
-            self.moods[min(BINS - 1, int(face["probability"] * BINS))] += 1
+            self.histogram[min(BINS - 1, int(face["probability"] * BINS))] += 1
         if "error" in record and len(self.failures) < _FIRST:
             self.failures.append((part, record["path"], record["error"]))
 
@@ -45,7 +45,7 @@ class Scores:
         """Add another sum; in which order, makes no difference."""
         self.counts.statuses.update(other.counts.statuses)
         self.counts.labels.update(other.counts.labels)
-        self.moods = [a + b for a, b in zip(self.moods, other.moods, strict=True)]
+        self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
         self.size += other.size
         self.seconds += other.seconds
         # Stable: within a part they keep the order of its pictures.
@@ -57,7 +57,7 @@ class Scores:
             "pictures": self.counts.pictures,
             "statuses": {name: self.counts.statuses[name] for name in ("ok", "no face", "error")},
             "labels": {name: self.counts.labels[name] for name in ("happy", "sad", "uncertain")},
-            "moods": self.moods,
+            "histogram": self.histogram,
             "bytes": self.size,
             "worker_seconds": round(self.seconds, 3),
             "failures": [
@@ -73,13 +73,13 @@ class Scores:
         counts.statuses = Counter(value["statuses"])
         counts.labels = Counter(value["labels"])
         failures = [(item["part"], item["uri"], item["error"]) for item in value["failures"]]
-        return Scores(counts, value["moods"], value["bytes"], value["worker_seconds"], failures)
+        return Scores(counts, value["histogram"], value["bytes"], value["worker_seconds"], failures)
 
-    def histogram(self) -> str:
-        """Draw the moods as lines of text."""
-        most = max(1, *self.moods)
+    def chart(self) -> str:
+        """Draw the histogram as lines of text."""
+        most = max(1, *self.histogram)
         lines = [f"P(happy)  {'faces':>13}"]
-        for number, faces in enumerate(self.moods):
+        for number, faces in enumerate(self.histogram):
             bar = "█" * round(_BAR * faces / most)
             lines.append(f"{step(number):<8}  {faces:>13,}  {bar}".rstrip())
         return "\n".join(lines)

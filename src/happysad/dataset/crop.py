@@ -1,7 +1,5 @@
 """Cut the faces out of photographs, framed as predicting frames them: data to train on."""
 
-import csv
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,7 +9,7 @@ from PIL import Image
 from happysad.dataset.scan import GROUPS_FILE, read_groups
 from happysad.errors import DatasetError, ImageError
 from happysad.faces import FaceFinder, cut_faces
-from happysad.files import atomic_folder
+from happysad.files import atomic_csv, atomic_folder
 from happysad.image import open_picture
 from happysad.pictures import find_pictures
 from happysad.progress import track
@@ -107,8 +105,8 @@ def _crop(
 
 def _write_lists(folder: Path, done: Cropped) -> None:
     skipped = dict.fromkeys(done.no_face, "no face") | done.unreadable
-    _write_csv(folder / SKIPPED_FILE, ("path", "reason"), sorted(skipped.items()))
-    _write_csv(folder / SEVERAL_FILE, ("path", "faces"), sorted(done.several.items()))
+    atomic_csv(folder / SKIPPED_FILE, ("path", "reason"), sorted(skipped.items()))
+    atomic_csv(folder / SEVERAL_FILE, ("path", "faces"), sorted(done.several.items()))
 
 
 def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
@@ -116,12 +114,4 @@ def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
         return
     groups = read_groups(source)
     rows = [(crops[name], group) for name, group in groups.items() if name in crops]
-    _write_csv(folder / GROUPS_FILE, ("path", "group"), rows)
-
-
-def _write_csv(path: Path, columns: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
-    # Surrogates carry the bytes of file names that are not UTF-8.
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    atomic_csv(folder / GROUPS_FILE, ("path", "group"), rows)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from happysad.cores import cores
 from happysad.dataset.scan import Sample, classes, scan
 from happysad.errors import DatasetError, ImageError
 from happysad.files import writing
@@ -125,7 +126,7 @@ def load(
         return hashlib.sha256(content).hexdigest(), None
 
     def read_all() -> Iterator[tuple[str, str | None]]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             # In chunks: a million futures at once would fill the memory.
             for start in range(0, len(samples), _CHUNK):
                 yield from pool.map(read, range(start, min(start + _CHUNK, len(samples))))

@@ -15,7 +15,7 @@ from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.load import Dataset
 from happysad.dataset.scan import OTHER
 from happysad.errors import DatasetError
-from happysad.files import atomic
+from happysad.files import atomic_csv
 from happysad.prediction import LABELS
 
 SIDES: Final = ("training", "validation")
@@ -130,18 +130,19 @@ def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool
         dataset: The images.
         validation: ``bool [N]``, see `split`.
     """
-    rows = zip(dataset.samples, dataset.sha256, validation.tolist(), strict=True)
-    # Surrogates carry the bytes of file names that are not UTF-8.
-    with (
-        atomic(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for sample, digest, side in rows:
-            label = dataset.classes[sample.label]
-            name = sample.path.relative_to(dataset.folder).as_posix()
-            writer.writerow((name, label, SIDES[side], digest, sample.group))
+    rows = (
+        (
+            sample.path.relative_to(dataset.folder).as_posix(),
+            dataset.classes[sample.label],
+            SIDES[side],
+            digest,
+            sample.group,
+        )
+        for sample, digest, side in zip(
+            dataset.samples, dataset.sha256, validation.tolist(), strict=True
+        )
+    )
+    atomic_csv(path, _COLUMNS, rows)
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:

@@ -21,7 +21,6 @@ The output folder holds:
 * ``report.html``: all of it for people, in one file.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -42,7 +41,7 @@ from happysad.evaluation.metrics import Metrics, compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, plot_mistakes
 from happysad.evaluation.model import LoadedModel, open_model
 from happysad.evaluation.report import write_report
-from happysad.files import atomic, atomic_text
+from happysad.files import atomic_csv, atomic_text
 from happysad.prediction import LABELS
 from happysad.progress import track
 
@@ -188,13 +187,13 @@ def _write_predictions(
     probabilities: npt.NDArray[np.float64],
     metrics: Metrics,
 ) -> None:
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "label", "probability", "prediction"])
-        for name, label, p in zip(names, labels, probabilities, strict=True):
-            inside = metrics.band is not None and metrics.band[0] <= p <= metrics.band[1]
-            prediction = "uncertain" if inside else LABELS[int(p >= metrics.threshold)]
-            table.writerow([name, LABELS[label], f"{p:.6f}", prediction])
+    def row(name: str, label: int, p: float) -> tuple[str, str, str, str]:
+        inside = metrics.band is not None and metrics.band[0] <= p <= metrics.band[1]
+        prediction = "uncertain" if inside else LABELS[int(p >= metrics.threshold)]
+        return name, LABELS[label], f"{p:.6f}", prediction
+
+    rows = map(row, names, labels.tolist(), probabilities.tolist())
+    atomic_csv(path, ("path", "label", "probability", "prediction"), rows)
 
 
 def _draw(

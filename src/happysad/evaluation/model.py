@@ -1,6 +1,5 @@
 """Open either kind of model for a test: a Keras network, or a .tflite file as it is deployed."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from happysad.cores import cores
 from happysad.errors import ModelError
 from happysad.evaluation.metrics import Band
 
@@ -48,7 +48,7 @@ def open_model(path: Path) -> LoadedModel:
         # Each kind's runtime takes its time to import, and the other kind does not need it.
         from happysad.classifier import Classifier
 
-        classifier = Classifier(file, threads=os.cpu_count() or 1)
+        classifier = Classifier(file, threads=cores())
         info = classifier.info
         return LoadedModel(
             file, info.input_size, info.threshold, info.band, classifier.probabilities, None

@@ -160,7 +160,7 @@ def read_recipe(source: str) -> Recipe:
     """Read a packaged recipe by its name, or a TOML file.
 
     Args:
-        source: ``"seed"``, ``"fine-tune"``, or the path of a ``.toml`` file.
+        source: One of `PACKAGED`, or the path of a ``.toml`` file.
 
     Raises:
         RecipeError: No such recipe, not TOML, an unknown name, or a value out of range.

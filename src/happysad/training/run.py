@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from happysad import __version__
 from happysad.errors import RecipeError
-from happysad.files import atomic, atomic_text
+from happysad.files import atomic_csv, atomic_text
 from happysad.training.checkpoint import Epoch
 from happysad.training.recipe import Recipe, read_recipe, recipe_toml
 
@@ -85,10 +85,8 @@ class Run:
 
     def write_history(self, history: list[Epoch]) -> None:
         """Write history.csv, a row for each epoch."""
-        with atomic(self.history) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(asdict(history[0])))
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in history)
+        columns = [field.name for field in fields(Epoch)]
+        atomic_csv(self.history, columns, map(astuple, history))
 
     def read_history(self) -> list[Epoch]:
         """Read history.csv; nothing before the first epoch."""

@@ -1,6 +1,5 @@
 """Train a network on a dataset, into a run directory."""
 
-import csv
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from happysad.dataset.load import Dataset, load
 from happysad.dataset.split import split, write_manifest
 from happysad.errors import DatasetError
 from happysad.evaluation.plots import contact_sheet, plot_history
-from happysad.files import atomic
+from happysad.files import atomic, atomic_csv
 from happysad.image import RgbImage
 from happysad.prediction import LABELS
 from happysad.training.augmentation import augment
@@ -159,14 +158,8 @@ def _some(data: Data, images: int, seed: int) -> Data:
 
 
 def _write_skipped(run: Run, dataset: Dataset) -> None:
-    # Surrogates carry the bytes of file names that are not UTF-8.
-    with (
-        atomic(run.skipped) as path,
-        path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason"])
-        writer.writerows((entry.path, entry.reason) for entry in dataset.skipped)
+    rows = ((entry.path, entry.reason) for entry in dataset.skipped)
+    atomic_csv(run.skipped, ("path", "reason"), rows)
 
 
 def _is_grey(crop: RgbImage) -> bool:

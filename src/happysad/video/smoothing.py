@@ -17,7 +17,7 @@ _EDGE: Final = 1e-3
 
 
 class Smoother:
-    """One person's mood: an exponential average of the logit, and hysteresis for the label.
+    """One person's label: an exponential average of the logit, and hysteresis for the label.
 
     The weight of what was seen falls with its age in seconds, so that it does not matter how many
     frames a second are looked at.

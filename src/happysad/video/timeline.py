@@ -1,4 +1,4 @@
-"""What a video comes to: what changed when, and each person's share of moods."""
+"""What a video comes to: what changed when, and each person's share of labels."""
 
 from collections import Counter
 from collections.abc import Iterator
