@@ -165,10 +165,9 @@ def draw_case() -> Case:
 
 def start(case: Case, home: Path, more: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
     """Run its command."""
-    code = "from happysad.cli import main; main()"
     # Not a pipe: what outlives a killed command would hold it open.
     with (home.parent / f"{home.name}.log").open("w") as log:
-        command = [sys.executable, "-c", code, *case.command, *more]
+        command = [sys.executable, "-m", "happysad", *case.command, *more]
         return subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=log, text=True)
 
 

@@ -28,7 +28,7 @@ Rows = list[dict[str, float]]
 
 def start(folder: Path, recipe: Path, out: Path, cores: Sequence[int]) -> subprocess.Popen[bytes]:
     """Start a training with as many workers as cores."""
-    command = [sys.executable, "-c", "from happysad.cli import main; main()", "train", str(folder)]
+    command = [sys.executable, "-m", "happysad", "train", str(folder)]
     command += ["--recipe", str(recipe), "--out", str(out), "--workers", str(len(cores))]
     available = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)

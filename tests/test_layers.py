@@ -10,6 +10,7 @@ import happysad
 ROOT = Path(happysad.__file__).parent
 # Each may import those of its own line and of the lines below.
 ORDER = [
+    {"__main__"},
     {"cli"},
     {"cluster"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},

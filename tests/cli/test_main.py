@@ -12,7 +12,7 @@ from happysad.cli import VERBS
 
 
 def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from happysad.cli import main; main()", *args]
+    command = [sys.executable, "-m", "happysad", *args]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | env)
 
 

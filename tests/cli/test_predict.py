@@ -22,7 +22,7 @@ from happysad.image import read_image
 
 Files = dict[Precision, Path]
 
-HAPPYSAD = [sys.executable, "-c", "from happysad.cli import main; main()", "predict"]
+HAPPYSAD = [sys.executable, "-m", "happysad", "predict"]
 SCHEMA = Path(__file__).parents[2] / "docs" / "predict-output.schema.json"
 
 

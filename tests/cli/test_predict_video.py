@@ -24,7 +24,7 @@ from happysad.video.frames import Video
 from happysad.video.outputs import COLUMNS, video_writer
 
 COUNT, RATE, SIZE = 45, 15.0, (480, 240)
-COMMAND = [sys.executable, "-c", "from happysad.cli import main; main()", "predict"]
+COMMAND = [sys.executable, "-m", "happysad", "predict"]
 Files = dict[Precision, Path]
 
 

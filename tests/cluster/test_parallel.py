@@ -133,7 +133,7 @@ def test_what_cannot_be_shared_is_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="batch_size is 1,"):
         train(faces, replace(TINY, batch_size=1), tmp_path / "run", workers=2)
     (tmp_path / "tiny.toml").write_text(recipe_toml(TINY))
-    command = [sys.executable, "-c", "from happysad.cli import main; main()", "train", str(faces)]
+    command = [sys.executable, "-m", "happysad", "train", str(faces)]
     command += ["--recipe", "tiny.toml", "--out", "run", "--workers", "2", "--address", "[::1]:9"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "error: no Ray cluster answers at '[::1]:9'" in done.stderr

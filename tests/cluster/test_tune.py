@@ -36,7 +36,7 @@ learning_rate = 0.001
 
 
 def happysad(*args: str | Path) -> list[str]:
-    return [sys.executable, "-c", "from happysad.cli import main; main()", *map(str, args)]
+    return [sys.executable, "-m", "happysad", *map(str, args)]
 
 
 @pytest.fixture(scope="module")

@@ -86,10 +86,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(case: Case, disk: Path) -> No
 
 @pytest.mark.parametrize("arguments", [["predict", "--crop", "whole", "--json"], ["predict"]])
 def test_full_standard_output_is_one_line(faces: Path, arguments: list[str]) -> None:
-    code = "from happysad.cli import main; main()"
     with Path(os.devnull).with_name("full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments, str(faces)],
+            [sys.executable, "-m", "happysad", *arguments, str(faces)],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

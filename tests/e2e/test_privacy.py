@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 SECRET = "the-secret-of-this-picture"
-HAPPYSAD = [sys.executable, "-c", "from happysad.cli import main; main()"]
+HAPPYSAD = [sys.executable, "-m", "happysad"]
 
 
 @pytest.fixture

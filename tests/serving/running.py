@@ -35,7 +35,7 @@ def serving(*options: str | Path, may_write: bool = True) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from happysad.cli import main; main()", "serve"]
+    command = [sys.executable, "-m", "happysad", "serve"]
     process = subprocess.Popen(
         [*command, "--port", str(port), *map(str, options)],
         stderr=subprocess.PIPE,

@@ -31,7 +31,7 @@ def post(server: Server, content: bytes, kind: str = "image/jpeg") -> httpx.Resp
 
 
 def test_a_picture_gets_what_the_command_line_prints(server: Server, hopper: Path) -> None:
-    code = [sys.executable, "-c", "from happysad.cli import main; main()"]
+    code = [sys.executable, "-m", "happysad"]
     printed = subprocess.run([*code, "predict", hopper, "--json"], capture_output=True, check=True)
     response = post(server, hopper.read_bytes())
     assert response.status_code == 200

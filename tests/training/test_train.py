@@ -56,7 +56,7 @@ averaging = 0.9
 
 
 def happysad(*args: str | Path) -> list[str]:
-    return [sys.executable, "-c", "from happysad.cli import main; main()", *map(str, args)]
+    return [sys.executable, "-m", "happysad", *map(str, args)]
 
 
 @pytest.fixture(scope="module")
