@@ -191,6 +191,20 @@ def test_weights_that_cannot_be_had_are_said_so(tmp_path: Path) -> None:
         build_network(32, weights=str(foreign))
 
 
+def test_training_can_start_from_a_run_of_ones_own(run: Path, tmp_path: Path) -> None:
+    model = run / "model.keras"
+    for size, dense, same in ((48, (8,), True), (32, (16, 8), False)):
+        network, before = build_network(size, dense=dense, weights=str(model)), load_network(model)
+        pairs = [(network.get_layer("backbone"), before.get_layer("backbone"))]
+        if same:
+            pairs.append((network, before))
+        for one, other in pairs:
+            for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+                np.testing.assert_array_equal(a, b)
+    with pytest.raises(ModelError, match="no such model"):
+        build_network(32, weights=str(tmp_path / "model.keras"))
+
+
 def test_a_failed_download_says_what_it_needed_and_how_to_go_on(
     recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:

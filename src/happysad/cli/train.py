@@ -34,7 +34,7 @@ def train(
         str | None,
         typer.Option(
             help="What to start from: happysad (the released model), imagenet (downloads), none, "
-            "or a weights file."
+            "a run's model.keras, or a weights file."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, augmentation, weights.")] = None,

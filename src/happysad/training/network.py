@@ -2,9 +2,11 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from happysad.errors import ModelError
 from happysad.files import atomic
@@ -36,8 +38,8 @@ def build_network(
         dense: Widths of the dense ReLU layers.
         dropout: Fraction dropped after each of them.
         weights: Of the backbone: ``"imagenet"`` (downloaded by Keras), ``"none"``, or a file.
-            ``"happysad"`` takes the released model's, and its dense layers too where ``dense``
-            gives them the same widths.
+            ``"happysad"`` takes the released model's, and a run's ``model.keras`` that one's; their
+            dense layers too where ``dense`` gives them the same widths. Input sizes may differ.
 
     Returns:
         A model from ``uint8 [N, input_size, input_size, 3]`` to P(happy) ``float32 [N, 1]``.
@@ -58,6 +60,8 @@ def build_network(
     network = keras.Model(inputs, happy, name="happysad")
     if weights == "happysad":
         read_weights(network, read_released(WEIGHTS))
+    elif weights.endswith(".keras"):
+        _start_from(network, load_network(Path(weights)).get_weights())
     return network
 
 
@@ -111,7 +115,10 @@ def read_weights(network: keras.Model, content: bytes) -> None:
     Where the dense layers have other widths, only the backbone gets them.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = [file[name] for name in file.files]
+        _start_from(network, [file[name] for name in file.files])
+
+
+def _start_from(network: keras.Model, arrays: list[npt.NDArray[Any]]) -> None:
     variables = network.weights
     if [v.shape for v in variables] != [array.shape for array in arrays]:
         variables = network.get_layer("backbone").weights
@@ -129,7 +136,7 @@ def _backbone(input_size: int, weights: str) -> keras.Model:
             raise ModelError(NO_DOWNLOAD.format(_first_line(error))) from error
     else:
         backbone = build(weights=None, **shape)
-    if weights not in ("imagenet", "happysad", "none"):
+    if weights not in ("imagenet", "happysad", "none") and not weights.endswith(".keras"):
         if not Path(weights).is_file():
             raise ModelError(f"{weights}: no such weights file")
         try:

@@ -106,7 +106,8 @@ class Recipe:
     Attributes:
         name: What the run and the model call it.
         input_size: Side of the crop the network sees, pixels.
-        weights: ``"imagenet"``, ``"happysad"``, ``"none"``, or a weights file.
+        weights: ``"imagenet"``, ``"happysad"``, ``"none"``, a run's ``model.keras``, or a weights
+            file.
         dense: Widths of the dense ReLU layers after pooling.
         dropout: Fraction dropped after each dense layer.
         batch_size: Crops in a step.
