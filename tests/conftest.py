@@ -22,6 +22,14 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, each file's stay together, and all of Ray's."""
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name == "cluster" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 60 drawn faces, 64 pixels; look, don't touch."""
