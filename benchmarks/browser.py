@@ -30,12 +30,14 @@ async ([picture, frames]) => {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const started = performance.now();
-  const onDevice = await openDevice(await describeModel());
+  const model = await describeModel();
+  const onDevice = await openDevice(model);
   const load = performance.now() - started;
   const jpeg = () => new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
   const ways = {
     "on the device": () => onDevice(canvas),
-    "of it, reading and scaling": () => shrink(context.getImageData(80, 0, 480, 480), 96),
+    "of it, reading and scaling": () =>
+      shrink(context.getImageData(80, 0, 480, 480), model.input_size),
     "on the server, with a face to find": async () => askServer(await jpeg()),
   };
   const times = { "loading runtime and model": [load] };

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 from sklearn.metrics import roc_auc_score
 
+from happysad.classifier import Classifier
 from happysad.dataset.load import load
 from happysad.dataset.split import split
 from happysad.export.convert import float32_graph
@@ -84,9 +85,11 @@ def plot(path: Path, rows: list[Row]) -> None:
     axes.plot([row[3] for row in rows], [row[2] for row in rows], "o-", color="#3b6ea5")
     for size, _, auc, latency in rows:
         axes.annotate(f"{size}", (latency, auc), (6, -12), textcoords="offset points")
+    chosen = Classifier().info.input_size
     for row in rows:
-        if row[0] == 96:
-            axes.plot(row[3], row[2], "o", color="#c1541f", markersize=11, label="released: 96")
+        if row[0] == chosen:
+            label = f"released: {chosen}"
+            axes.plot(row[3], row[2], "o", color="#c1541f", markersize=11, label=label)
     axes.set_xlabel("milliseconds a face, float32, one thread")
     axes.set_ylabel("ROC-AUC, validation faces")
     axes.grid(alpha=0.3)

@@ -170,7 +170,7 @@ def other_emotions(classifier: Classifier, data: Dataset) -> None:
 
 
 def robustness(classifier: Classifier, data: Dataset) -> None:
-    """Print what conditions do to the test set's crops, altered at 96 pixels."""
+    """Print what conditions do to the test set's crops, altered at the model's input size."""
     two = data.labels < len(LABELS)
     print("\n## Test set in conditions\n")
     print("| condition | accuracy | balanced accuracy | ROC-AUC | uncertain |")
