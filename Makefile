@@ -89,7 +89,7 @@ lowest: $(RELEASE)/uv
 WEIGHTS ?= imagenet
 release-model: $(READY)
 	$(BIN)/python tools/release_model.py $(DATA) $(WEIGHTS) build/release
-	$(BIN)/python benchmarks/recipes.py build/release/run build/release/data/test
+	$(BIN)/python benchmarks/recipes.py build/release/release build/release/data/test
 	$(BIN)/python benchmarks/release.py build/release/data --write
 
 clean:

@@ -3,7 +3,7 @@
     python tools/release_model.py FER2013 WEIGHTS [OUT]
 
 FER2013 is laid out as tools/release_data.py says; WEIGHTS is "imagenet", which Keras downloads, or
-a file with them. OUT (build/release) gets the data, the run and the exports. Interrupted, the same
+a file with them. OUT (build/release) gets the data, the runs and the exports. Interrupted, the same
 command goes on. At the end src/happysad/models/ holds the new model, weights and sums.
 """
 
@@ -21,7 +21,9 @@ from happysad.training.network import load_network, write_weights
 from happysad.training.recipe import read_recipe
 from happysad.training.train import train
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "release.toml"
+RECIPES = Path(__file__).parent.parent / "recipes"
+PARTS = ("release-96", "release")
+"""Recipes, each of which goes on from the network of the one before."""
 
 
 def main() -> None:
@@ -30,19 +32,20 @@ def main() -> None:
     out = Path(sys.argv[3]) if len(sys.argv) > 3 else Path("build/release")
     if not (out / "data").exists():
         lay_out(source, out / "data")
-    recipe = replace(read_recipe(str(RECIPE)), weights=weights)
-    run = out / "run"
-    train(
-        out / "data" / "training",
-        recipe,
-        run,
-        resume=True,
-        on_epoch=lambda row: print(
-            f"epoch {row.epoch}: val loss {row.val_loss:.4f}, val accuracy {row.val_accuracy:.4f}, "
-            f"{row.seconds:.0f} s",
-            flush=True,
-        ),
-    )
+    for part in PARTS:
+        run = out / part
+        train(
+            out / "data" / "training",
+            replace(read_recipe(str(RECIPES / f"{part}.toml")), weights=weights),
+            run,
+            resume=True,
+            on_epoch=lambda row: print(
+                f"epoch {row.epoch}: val loss {row.val_loss:.4f}, "
+                f"val accuracy {row.val_accuracy:.4f}, {row.seconds:.0f} s",
+                flush=True,
+            ),
+        )
+        weights = str(run / "model.keras")
     exports = {entry.precision: entry for entry in export_run(run, PRECISIONS)}
     for entry in exports.values():
         print(f"{entry.precision}: {entry.change:+.2f} points, agreement {entry.agreement:.2%}")
