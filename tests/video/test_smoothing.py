@@ -60,10 +60,12 @@ def test_a_wobble_about_a_boundary_changes_the_label_at_most_once(
 
 def test_a_clear_change_changes_the_label_after_a_moment() -> None:
     smoother = Smoother(CLASSIFIER)
-    assert smoother.update(0.0, 0.95)[0] == "happy"
-    assert smoother.update(1 / 30, 0.05)[0] == "happy"
+    low, high = CLASSIFIER.info.band
+    assert smoother.update(0.0, (high + 1) / 2)[0] == "happy"
+    sad = (low - MARGIN) / 2
+    assert smoother.update(1 / 30, sad)[0] == "happy"
     for frame in range(2, 60):
-        label, _ = smoother.update(frame / 30, 0.05)
+        label, _ = smoother.update(frame / 30, sad)
     assert label == "sad"
 
 
