@@ -81,19 +81,18 @@ def adapted(data: Dataset, chosen: Indices, recipe: Recipe, folder: Path) -> ker
 
 
 def plot(path: Path, rows: dict[int, npt.NDArray[np.float64]]) -> None:
-    """Draw balanced accuracy by number of photos, each repeat a point."""
+    """Draw balanced accuracy and ROC-AUC by number of photos, a line for each repeat."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     counts = sorted(rows)
-    axes.plot(range(len(counts)), [rows[n][:, 0].mean() for n in counts], color="#3b6ea5")
-    for x, n in enumerate(counts):
-        axes.scatter([x] * len(rows[n]), rows[n][:, 0], color="#3b6ea5", alpha=0.5)
-    axes.set_xticks(range(len(counts)), ["as released", *map(str, counts[1:])])
-    axes.set_xlabel("photos trained on, half of each class")
-    axes.set_ylabel("balanced accuracy, other people")
-    axes.grid(axis="y", alpha=0.3)
+    titles = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC-AUC"}
+    for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+        values = np.array([rows[n][:, FIGURES.index(name)] for n in counts])
+        axes.plot(range(len(counts)), values, "o-", color="#3b6ea5", alpha=0.6)
+        axes.set_xticks(range(len(counts)), ["none", *map(str, counts[1:])])
+        axes.set(title=f"{title}, other people", xlabel="photographs trained on", ylim=(0.85, 1))
+        axes.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
