@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 import happysad
 from happysad.classifier import Classifier
-from happysad.video.smoothing import MARGIN, TIME_CONSTANT, Smoother
+from happysad.video.smoothing import MARGIN, TIME_CONSTANT, Smoother, logit
 
 # Beyond what the smoother takes for certain, it answers that.
 probabilities = st.floats(0.001, 0.999)
-CLASSIFIER = Classifier(Path(happysad.__file__).parent / "models" / "happysad.tflite")
+MODEL = Path(happysad.__file__).parent / "models" / "happysad.tflite"
+CLASSIFIER = Classifier(MODEL)
 
 
 @given(probabilities, st.lists(st.floats(0.001, 10), min_size=1, max_size=30))
@@ -53,7 +55,8 @@ def test_a_wobble_about_a_boundary_changes_the_label_at_most_once(
     labels = [smoother.update(0.0, start)[0]]
     for i, part in enumerate(wobble, start=1):
         # So far apart that nothing is left of what was before.
-        labels.append(smoother.update(i * 100.0, boundary + part * MARGIN)[0])
+        probability = 1 / (1 + math.exp(-logit(boundary) - part * MARGIN))
+        labels.append(smoother.update(i * 100.0, probability)[0])
 
     assert sum(a != b for a, b in pairwise(labels)) <= 1
 
@@ -62,11 +65,24 @@ def test_a_clear_change_changes_the_label_after_a_moment() -> None:
     smoother = Smoother(CLASSIFIER)
     low, high = CLASSIFIER.info.band
     assert smoother.update(0.0, (high + 1) / 2)[0] == "happy"
-    sad = (low - MARGIN) / 2
+    sad = low / 2
     assert smoother.update(1 / 30, sad)[0] == "happy"
     for frame in range(2, 60):
         label, _ = smoother.update(frame / 30, sad)
     assert label == "sad"
+
+
+@given(st.floats(0.01, 0.4), st.floats(0.6, 0.99))
+def test_however_wide_the_band_is_each_label_can_be_reached_from_each(
+    low: float, high: float
+) -> None:
+    classifier = Classifier(MODEL)
+    classifier.info = replace(classifier.info, band=(low, high))
+    smoother = Smoother(classifier)
+    for time, (probability, label) in enumerate(
+        [(0.001, "sad"), (0.5, "uncertain"), (0.999, "happy"), (0.001, "sad"), (0.999, "happy")]
+    ):
+        assert smoother.update(time * 100.0, probability)[0] == label
 
 
 def test_after_the_time_constant_two_thirds_have_come_through() -> None:

@@ -12,6 +12,8 @@ from happysad.errors import ModelError
 from happysad.files import atomic
 from happysad.released import WEIGHTS, read_released
 
+Weights = list[npt.NDArray[Any]]
+
 NO_DOWNLOAD = (
     "the ImageNet weights of MobileNetV2 (9 MB, from Keras's storage) could not be downloaded "
     "({}). Three ways to go on: connect to the network and run the command again; "
@@ -48,7 +50,8 @@ def build_network(
     Raises:
         ModelError: The weights cannot be had or do not fit.
     """
-    backbone = _backbone(input_size, weights)
+    trained = _trained(weights)
+    backbone = _backbone(input_size, weights if trained is None else "none")
     inputs = keras.Input((input_size, input_size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(x))
@@ -58,10 +61,8 @@ def build_network(
     x = keras.layers.Dense(1, name="logit")(x)
     happy = keras.layers.Activation("sigmoid", name="happy")(x)
     network = keras.Model(inputs, happy, name="happysad")
-    if weights == "happysad":
-        read_weights(network, read_released(WEIGHTS))
-    elif weights.endswith(".keras"):
-        _start_from(network, load_network(Path(weights)).get_weights())
+    if trained is not None:
+        _start_from(network, trained)
     return network
 
 
@@ -109,16 +110,19 @@ def write_weights(network: keras.Model, path: Path) -> None:
         )
 
 
-def read_weights(network: keras.Model, content: bytes) -> None:
-    """Give a network the weights that `write_weights` wrote.
+def _trained(weights: str) -> Weights | None:
+    """Read the weights of a whole network, where such a one is named."""
+    if weights == "happysad":
+        with np.load(io.BytesIO(read_released(WEIGHTS)), allow_pickle=False) as file:
+            return [file[name] for name in file.files]
+    if weights.endswith(".keras"):
+        arrays: Weights = load_network(Path(weights)).get_weights()
+        return arrays
+    return None
 
-    Where the dense layers have other widths, only the backbone gets them.
-    """
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        _start_from(network, [file[name] for name in file.files])
 
-
-def _start_from(network: keras.Model, arrays: list[npt.NDArray[Any]]) -> None:
+def _start_from(network: keras.Model, arrays: Weights) -> None:
+    """Give a network these weights; where its dense layers have other widths, its backbone."""
     variables = network.weights
     if [v.shape for v in variables] != [array.shape for array in arrays]:
         variables = network.get_layer("backbone").weights
@@ -136,7 +140,7 @@ def _backbone(input_size: int, weights: str) -> keras.Model:
             raise ModelError(NO_DOWNLOAD.format(_first_line(error))) from error
     else:
         backbone = build(weights=None, **shape)
-    if weights not in ("imagenet", "happysad", "none") and not weights.endswith(".keras"):
+    if weights not in ("imagenet", "none"):
         if not Path(weights).is_file():
             raise ModelError(f"{weights}: no such weights file")
         try:

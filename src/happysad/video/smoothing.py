@@ -9,11 +9,17 @@ from happysad.prediction import Label
 TIME_CONSTANT: Final = 0.5
 """Seconds in which two thirds (1 - 1/e) of a change have come through."""
 
-MARGIN: Final = 0.05
-"""How far the smoothed probability has to leave a label's range before the label changes."""
+MARGIN: Final = 0.25
+"""How far, in logits, the smoothed probability has to leave a label's range before it changes."""
 
 # Beyond this certainty a single frame would outweigh many; the logit is infinite at 0 and 1.
 _EDGE: Final = 1e-3
+
+
+def logit(probability: float) -> float:
+    """Turn a probability into log odds, no further from even than a single frame may be."""
+    p = min(max(probability, _EDGE), 1 - _EDGE)
+    return math.log(p / (1 - p))
 
 
 class Smoother:
@@ -27,9 +33,9 @@ class Smoother:
         self._classifier = classifier
         low, high = classifier.info.band
         self._ranges: dict[Label, tuple[float, float]] = {
-            "sad": (0.0, low),
-            "uncertain": (low, high),
-            "happy": (high, 1.0),
+            "sad": (-math.inf, logit(low)),
+            "uncertain": (logit(low), logit(high)),
+            "happy": (logit(high), math.inf),
         }
         self._time = -math.inf
         self._logit = 0.0
@@ -46,12 +52,11 @@ class Smoother:
             The label, and the smoothed P(happy), 0.001–0.999. The label changes only where the
             smoothed probability is beyond its range by more than `MARGIN`.
         """
-        p = min(max(probability, _EDGE), 1 - _EDGE)
         weight = 1 - math.exp((self._time - time) / TIME_CONSTANT)
-        self._logit += weight * (math.log(p / (1 - p)) - self._logit)
+        self._logit += weight * (logit(probability) - self._logit)
         self._time = time
         smoothed = 1 / (1 + math.exp(-self._logit))
         low, high = self._ranges[self._label] if self._label else (math.inf, -math.inf)
-        if self._label is None or not low - MARGIN <= smoothed <= high + MARGIN:
+        if self._label is None or not low - MARGIN <= self._logit <= high + MARGIN:
             self._label = self._classifier.label(smoothed)
         return self._label, smoothed
