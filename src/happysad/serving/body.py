@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from python_multipart.exceptions import FormParserError
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -92,11 +93,12 @@ class Buffers:
         parser = _InMemory(request.headers, stream, max_files=limit, max_fields=0)
         try:
             form = await parser.parse()
-        except MultiPartException as error:
+        except (MultiPartException, FormParserError) as error:  # The second, from Starlette 0.50.
             raise Problem(
                 400,
                 "malformed body",
-                f"{error.message} Send files, at most {limit} of them, in parts with a filename.",
+                f"{str(error).rstrip('.')}. "
+                f"Send files, at most {limit} of them, in parts with a filename.",
             ) from error
         try:
             files = [part for _, part in form.multi_items() if not isinstance(part, str)]
