@@ -93,7 +93,7 @@ class Buffers:
         parser = _InMemory(request.headers, stream, max_files=limit, max_fields=0)
         try:
             form = await parser.parse()
-        except (MultiPartException, FormParserError) as error:  # The second, from Starlette 0.50.
+        except (MultiPartException, FormParserError) as error:  # Starlette 0.50 lets it through.
             raise Problem(
                 400,
                 "malformed body",
