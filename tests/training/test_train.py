@@ -315,7 +315,10 @@ def test_what_saw_only_grey_reads_colours_by_their_luminance(faces: Path, tmp_pa
         grey.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).convert("L").save(grey)
     recipe = replace(
-        read_recipe("scratch"), input_size=32, stages=(Stage(layers="head", epochs=1),)
+        read_recipe("drawings"),
+        weights="none",
+        input_size=32,
+        stages=(Stage(layers="head", epochs=1),),
     )
     train(tmp_path / "grey", recipe, tmp_path / "run")
     network = load_network(tmp_path / "run" / "model.keras")

@@ -27,7 +27,7 @@ def train(
         str | None,
         typer.Option(
             help="fine-tune, adapt (from the released model, for few photos), seed (the baseline), "
-            "scratch, or a .toml file. Default: fine-tune; with --weights happysad: adapt."
+            "drawings, or a .toml file. Default: fine-tune; with --weights happysad: adapt."
         ),
     ] = None,
     weights: Annotated[
@@ -84,7 +84,7 @@ def train(
     Examples:
       happysad train faces/ --out runs/first
       happysad train faces/ --weights happysad --out runs/ours
-      happysad train faces/ --recipe scratch --quick --out runs/try
+      happysad train drawn/ --recipe drawings --out runs/drawn
     """
     from happysad.training.checkpoint import Epoch
 

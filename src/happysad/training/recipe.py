@@ -11,7 +11,7 @@ import tomli_w
 
 from happysad.errors import RecipeError
 
-PACKAGED: Final = ("seed", "fine-tune", "adapt", "scratch")
+PACKAGED: Final = ("seed", "fine-tune", "adapt", "drawings")
 LAYERS: Final = ("head", "all", *(f"block_{i}" for i in range(1, 17)))
 TASKS: Final = ("happy-sad", "emotions")
 SCHEDULES: Final = ("constant", "cosine")
