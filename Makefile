@@ -1,7 +1,8 @@
-# Every target makes and reuses .venv with nothing but python3 and pip.
+# Every target makes and reuses .venv with nothing but python3 and pip. PYTHON=python3.13 selects
+# another interpreter; a .venv of another version is replaced.
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
+READY := .venv/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 .PHONY: help demo test check format fuzz bench docs mediapipe litert audit sbom lowest release-model clean
 
@@ -21,7 +22,7 @@ help:
 	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
 
 $(READY): pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(shell test -e $@ || echo --clear) .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[train,serve,cluster]" --group dev --group docs
 	@touch $(READY)

@@ -31,11 +31,13 @@ class Server:
 
 
 @contextmanager
-def serving(*options: str | Path, may_write: bool = True) -> Iterator[Server]:
+def serving(
+    *options: str | Path, may_write: bool = True, python: str | Path = sys.executable
+) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "happysad", "serve"]
+    command = [str(python), "-m", "happysad", "serve"]
     process = subprocess.Popen(
         [*command, "--port", str(port), *map(str, options)],
         stderr=subprocess.PIPE,

@@ -10,25 +10,23 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from happysad import __version__
-from happysad.doctor import EXTRAS
+from happysad.doctor import LIGHT
 from happysad.errors import HappysadError
 
 # The modules import nothing heavy; what a verb needs is imported when that verb runs.
-VERBS: Final = (
-    "predict",
-    "train",
-    "evaluate",
-    "export",
-    "dataset",
-    "serve",
-    "score",
-    "tune",
-    "demo",
-    "doctor",
-)
-
-# Which extra brings a module; of several, the last in the list.
-_EXTRAS: Final = {module: extra for extra, modules in EXTRAS.items() for module in modules}
+VERBS: Final = {
+    "predict": "plot",
+    "train": "train",
+    "evaluate": "train",
+    "export": "train",
+    "dataset": "train",
+    "serve": "serve",
+    "score": "cluster",
+    "tune": "train,cluster",
+    "demo": "train",
+    "doctor": "",
+}
+"""Each verb, with the extra that it or one of its options needs."""
 
 app = typer.Typer(
     name="happysad",
@@ -87,11 +85,19 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
             raise
-        extra = _EXTRAS.get((error.name or "").partition(".")[0], "train")
-        _fail(
-            f"this needs the package {error.name}, which the light install leaves out: "
-            f"pip install 'happysad[{extra}]'"
+        _fail(_missing((error.name or "").partition(".")[0], asked[0] if asked else ""))
+
+
+def _missing(module: str, verb: str) -> str:
+    """Name a module that cannot be imported, and the command that installs it."""
+    extra = VERBS.get(verb)
+    if not extra or module in LIGHT:
+        return (
+            f"{module} is not installed; reinstall happysad: pip install --force-reinstall happysad"
         )
+    if verb == "train" and module == "ray":  # --workers
+        extra = "train,cluster"
+    return f"{verb}: {module} is not installed; pip install 'happysad[{extra}]'"
 
 
 def _fail(message: str) -> NoReturn:

@@ -25,6 +25,7 @@ def demo(
       happysad demo
       happysad demo --out other-faces --seed 1
     """
+    import tomli_w  # noqa: F401 - Without the extra `train`, stop before anything is drawn.
     from matplotlib.cbook import get_sample_data
 
     from happysad.cli import app

@@ -88,6 +88,9 @@ def train(
     """
     from happysad.training.checkpoint import Epoch
 
+    if workers > 1:
+        import ray  # noqa: F401 - Where both extras are missing, the error names both.
+
     chosen = choose_recipe(recipe, weights, quick)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
