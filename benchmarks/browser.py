@@ -66,7 +66,7 @@ def main() -> None:
         sys.exit("no LiteRT.js here: make litert")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         _, scene = make_pictures(Path(name))
-        picture = "data:image/jpeg;base64," + base64.b64encode(scene.read_bytes()).decode()
+        image = "data:image/jpeg;base64," + base64.b64encode(scene.read_bytes()).decode()
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
@@ -74,7 +74,7 @@ def main() -> None:
             # The page's policy forbids data: addresses; the measurement needs one.
             page = chromium.new_context(bypass_csp=True).new_page()
             page.goto(url)
-            times = page.evaluate(TIME_FRAMES, [picture, arguments.frames])
+            times = page.evaluate(TIME_FRAMES, [image, arguments.frames])
         chromium.close()
     print("| 640×480 | median | 95 % |\n| --- | --- | --- |")
     for way, values in times.items():

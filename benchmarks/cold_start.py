@@ -1,6 +1,6 @@
 """One photo, one process: `happysad predict` beside what else answers from a cold start.
 
-python benchmarks/cold_start.py [--fer PYTHON] [--picture FILE] [--rounds 7]
+python benchmarks/cold_start.py [--fer PYTHON] [--image FILE] [--rounds 7]
 
 Whole processes, the commands taking turns: `happysad predict`, `import tensorflow`, a Keras script
 that loads a MobileNetV2 from model.keras and calls model.predict, and, given the interpreter of an
@@ -70,21 +70,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fer", metavar="PYTHON", help="of an environment with the package fer")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--image", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    picture = str(arguments.picture or portrait())
+    image = str(arguments.picture or portrait())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder, "model.keras"))
         subprocess.run([sys.executable, "-c", MAKE_KERAS, model], check=True)
         commands = {
-            "`happysad predict photo.jpg`": [HAPPYSAD, "predict", picture],
+            "`happysad predict photo.jpg`": [HAPPYSAD, "predict", image],
             "`import tensorflow`": [sys.executable, "-c", "import tensorflow"],
-            "Keras script": [sys.executable, "-c", RUN_KERAS, model, picture],
+            "Keras script": [sys.executable, "-c", RUN_KERAS, model, image],
         }
         if arguments.fer:
-            commands["fer, Haar"] = [arguments.fer, "-c", RUN_FER, picture]
+            commands["fer, Haar"] = [arguments.fer, "-c", RUN_FER, image]
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(arguments.rounds + 1):
             for name, command in commands.items():

@@ -100,7 +100,7 @@ class Case:
 
 
 @dataclass
-class Found:
+class FoundImage:
     """What many kills came to."""
 
     kills: int = 0
@@ -138,9 +138,9 @@ def evaluate_case(model: Path, faces: Path) -> Case:
     return Case("evaluate", command, (100_000,), old=tuple(f"report/{n}" for n in names), kills=4)
 
 
-def score_case(pictures: Path) -> Case:
-    """Score pictures on Ray."""
-    command = ("score", str(pictures), "--out", "scores", "--workers", "1", "--part", "5")
+def score_case(images: Path) -> Case:
+    """Score images on Ray."""
+    command = ("score", str(images), "--out", "scores", "--workers", "1", "--part", "5")
     # The list counts only with _job.json, which is written after it.
     return Case("score", command, (20_000,), ("--resume",), scratch=("_inputs.jsonl.gz",), kills=2)
 
@@ -152,7 +152,7 @@ def video_case(video: Path) -> Case:
 
 
 def import_case(table: Path) -> Case:
-    """Import a list of pictures."""
+    """Import a list of images."""
     command = ("dataset", "import", str(table), "--out", "faces")
     return Case("dataset import", command, (500_000,), at_once=True)
 
@@ -193,9 +193,9 @@ def undisturbed(case: Case, folder: Path) -> tuple[Contents, float]:
 
 def crash(
     case: Case, whole: Contents, seconds: float, kills: int, rng: np.random.Generator, folder: Path
-) -> Found:
+) -> FoundImage:
     """Kill it so many times, let it come to its end now and then, and compare."""
-    found = Found()
+    found = FoundImage()
     while found.kills < kills:
         home = case.begin(folder / f"killed-{found.ends}")
         old, before = contents(case, home), found.kills
@@ -367,7 +367,7 @@ def full_row(case: Case, room: int, whole: Contents, folder: Path) -> str:
 
 def cases(folder: Path) -> Iterator[Case]:
     """Make small inputs, and the commands on them."""
-    faces, pictures, recipe = folder / "drawn", folder / "pictures", folder / "recipe.toml"
+    faces, images, recipe = folder / "drawn", folder / "images", folder / "recipe.toml"
     make_dataset(faces, 60, size=64)
     recipe.write_text(RECIPE)
     train = train_case(faces, recipe)
@@ -377,9 +377,9 @@ def cases(folder: Path) -> Iterator[Case]:
     model = folder / "model.tflite"
     model.write_bytes(read_released(MODEL))
     yield evaluate_case(model, faces)
-    pictures.mkdir()
-    make_pictures(pictures, 60)
-    yield score_case(pictures)
+    images.mkdir()
+    make_pictures(images, 60)
+    yield score_case(images)
     make_video(folder / "film.mp4", 50)
     yield video_case(folder / "film.mp4")
     yield import_case(write_list(faces, folder / "list.csv", 10))
@@ -387,7 +387,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def write_list(faces: Path, table: Path, times: int) -> Path:
-    """List a dataset's pictures in a CSV file, each several times."""
+    """List a dataset's images in a CSV file, each several times."""
     lines = [f"{path},{path.parent.name}" for path in sorted(faces.rglob("*.png"))]
     table.write_text("\n".join(["path,label", *lines * times]) + "\n")
     return table

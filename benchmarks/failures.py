@@ -2,7 +2,7 @@
 
 python benchmarks/failures.py docs/known-failures.png
 
-The drawings stand for the kinds of pictures that docs/model-card.md lists; nobody's face is shown.
+The drawings stand for the kinds of images that docs/model-card.md lists; nobody's face is shown.
 """
 
 import sys
@@ -23,8 +23,8 @@ SKIN, SHADE, LINE, WHITE = (222, 170, 130), (196, 140, 104), (43, 30, 28), (250,
 
 def sketch(mouth: float, *extras: str) -> RgbImage:
     """Draw a face whose mouth's corners are up (above 0), level or down (below 0), -1 to 1."""
-    picture = Image.new("RGB", (SIDE, SIDE), (150, 165, 175))
-    pen = Pen(ImageDraw.Draw(picture), (SIDE / 2, SIDE / 2), SIDE / 2, 0)
+    image = Image.new("RGB", (SIDE, SIDE), (150, 165, 175))
+    pen = Pen(ImageDraw.Draw(image), (SIDE / 2, SIDE / 2), SIDE / 2, 0)
     pen.oval(0, -0.12, 0.8, 0.95, (70, 48, 36))
     pen.oval(0, 0.02, 0.7, 0.92, SKIN)
     pen.oval(0, -0.85, 0.62, 0.3, (70, 48, 36))
@@ -57,7 +57,7 @@ def sketch(mouth: float, *extras: str) -> RgbImage:
             x = -0.36 + 0.2 * finger
             pen.line([(x - 0.12, 1.0), (x + 0.06, 0.34 + 0.02 * finger)], 0.21, SHADE)
             pen.line([(x - 0.12, 1.0), (x + 0.06, 0.34 + 0.02 * finger)], 0.17, SKIN)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ First, on labelled photographs (folders happy and sad; in ``Some_Name_0012.jpg``
 Some_Name): balanced accuracy and area under the ROC curve of the packaged model for crops of
 several sides, middles, and with and without levelling the eyes, colour and grey photographs apart.
 The interval is of the difference to the framing that happysad uses, from 1,000 bootstrap resamples
-of persons. The portraits are cut tight: the box is about as large as the picture, so larger sides
+of persons. The portraits are cut tight: the box is about as large as the image, so larger sides
 show mirrored borders, and a framing that needs surroundings cannot win here. `happysad.faces` was
 settled with these figures: as far as the choice of framing goes, the portraits are not unseen.
 
@@ -30,8 +30,8 @@ import numpy.typing as npt
 from happysad import Detector
 from happysad.dataset.scan import scan
 from happysad.evaluation.bootstrap import weighted_values
-from happysad.faces import FaceFinder, cut_faces
-from happysad.image import open_picture, read_image
+from happysad.faces import FaceDetector, crop_faces
+from happysad.image import open_image, read_image
 from happysad.prediction import Face, Point
 from happysad.progress import track
 
@@ -77,7 +77,7 @@ MIDDLES: Final[dict[str, Callable[[Face], Point]]] = {
 
 
 def framed(face: Face, factor: float, middle: Callable[[Face], Point], level: bool) -> Face:
-    """Alter a face so that `cut_faces` frames it in another way."""
+    """Alter a face so that `crop_faces` frames it in another way."""
     x, y = middle(face)
     width, height = (side * factor for side in face.box[2:])
     box = (x - width / 2, y - height / 2, width, height)
@@ -91,23 +91,23 @@ def person(path: Path) -> str:
 
 def compare_on_portraits(folder: Path) -> None:
     """Print a row for each framing."""
-    detector, finder = Detector(), FaceFinder()
+    detector, face_detector = Detector(), FaceDetector()
     classifier, size = detector.classifier, detector.classifier.info.input_size
     framings = list(product(FACTORS, MIDDLES, (True, False)))
     labels, people, grey, missed = [], [], [], []
     answers: list[npt.NDArray[np.float32]] = []
     for sample in track(scan(folder), "Classifying portraits"):
-        picture = open_picture(sample.path)
-        faces = finder.find(picture)
+        image = open_image(sample.path)
+        faces = face_detector.detect(image)
         if len(faces) != 1:
             missed.append(f"{sample.path.name} ({len(faces)})")
             continue
         variants = [framed(faces[0], f, MIDDLES[m], level) for f, m, level in framings]
-        crops = [cut_faces(picture, [variant], size)[0] for variant in variants]
+        crops = [crop_faces(image, [variant], size)[0] for variant in variants]
         answers.append(classifier.probabilities(np.stack(crops)))
         labels.append(sample.label)
         people.append(person(sample.path))
-        grey.append(np.ptp(picture.pixels().astype(int), axis=2).mean() < 3)
+        grey.append(np.ptp(image.pixels().astype(int), axis=2).mean() < 3)
     truth, p = np.array(labels, np.uint8), np.array(answers, np.float64)
     weights = person_weights(people)
     print(f"{len(truth)} portraits of {len(set(people))} people, {sum(grey)} of them grey; ")
@@ -151,11 +151,11 @@ def figures(
 
 def describe_training_images(folder: Path) -> None:
     """Print where the boxes lie in the training images, in shares of their side."""
-    finder = FaceFinder()
+    face_detector = FaceDetector()
     samples = random.Random(0).sample(scan(folder), SAMPLE)  # noqa: S311
     rows: list[tuple[float, ...]] = []
     for sample in track(samples, "Looking at training images"):
-        rows += measured(read_image(sample.path), finder)
+        rows += measured(read_image(sample.path), face_detector)
     print(f"\nA face was found in {len(rows)} of {SAMPLE} training images.\n")
     print("| | 5 % | 25 % | median | 75 % | 95 % |\n" + "| --- " * 6 + "|")
     for name, values in zip(MEASURES, np.array(rows).T, strict=True):
@@ -163,12 +163,14 @@ def describe_training_images(folder: Path) -> None:
         print(f"| {name} | {shown} |")
 
 
-def measured(image: npt.NDArray[np.uint8], finder: FaceFinder) -> Iterator[tuple[float, ...]]:
+def measured(
+    image: npt.NDArray[np.uint8], face_detector: FaceDetector
+) -> Iterator[tuple[float, ...]]:
     """Find the face of a small, tight crop: enlarged, with a black border around."""
     side, border = 160, 48
     large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
     large = cv2.copyMakeBorder(large, border, border, border, border, cv2.BORDER_CONSTANT)
-    for face in finder.find(open_picture(np.asarray(large, np.uint8)))[:1]:
+    for face in face_detector.detect(open_image(np.asarray(large, np.uint8)))[:1]:
         places = [(v - border) / side for v in (*box_middle(face), *features_middle(face))]
         (x0, y0), (x1, y1) = face.landmarks[:2]
         yield max(face.box[2:]) / side, *places, np.degrees(np.arctan2(y1 - y0, x1 - x0))

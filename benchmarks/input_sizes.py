@@ -4,7 +4,7 @@ python benchmarks/input_sizes.py DATASET [--weights FILE] [--sizes 64 96 128 160
 
 A recipe of four epochs on 6,000 faces, from block_3 on, starts from the same weights each time and
 is read on the same validation faces; the float32 graph is then timed on one thread. The folder
-keeps the runs: the same command goes on after an interruption. With --plot FILE, a picture of it.
+keeps the runs: the same command goes on after an interruption. With --plot FILE, an image of it.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Does memory grow? `happysad predict` on thousands of pictures, and on a long video. Linux only.
+"""Does memory grow? `happysad predict` on thousands of images, and on a long video. Linux only.
 
-python benchmarks/memory.py [--pictures 5000] [--frames 10000]
+python benchmarks/memory.py [--images 5000] [--frames 10000]
 
-Pictures of many sizes and a video with two faces that come and go are made in a temporary folder.
+Images of many sizes and a video with two faces that come and go are made in a temporary folder.
 The resident memory of the process is sampled every fifth of a second: the mean of the second and of
 the last quarter of the run, the most, and the growth from one to the other per thousand.
 """
@@ -39,25 +39,25 @@ def make_pictures(folder: Path, count: int) -> None:
             os.link(folder / f"{number % 60:05}.jpg", path)
             continue
         width, height = (int(side) for side in rng.integers(200, 1000, 2))
-        picture = Image.new("RGB", (width, height), tuple(rng.integers(0, 256, 3).tolist()))
+        image = Image.new("RGB", (width, height), tuple(rng.integers(0, 256, 3).tolist()))
         for _ in range(rng.integers(1, 7)):
             side = int(rng.integers(60, 300))
             at = (int(rng.integers(0, width)) - side // 2, int(rng.integers(0, height)) - side // 2)
-            picture.paste(face.resize((side, side * 6 // 5)), at)
-        picture.save(path)
+            image.paste(face.resize((side, side * 6 // 5)), at)
+        image.save(path)
 
 
 def make_video(path: Path, frames: int) -> None:
-    """Make a 640×480 video: two faces that wander, now and then out of the picture."""
+    """Make a 640×480 video: two faces that wander, now and then out of the image."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480))
     faces = [portrait().resize((170, 200)), ImageOps.mirror(portrait().resize((120, 140)))]
     for number in range(frames):
-        picture = Image.new("RGB", (640, 480), (60, 80, 60))
+        image = Image.new("RGB", (640, 480), (60, 80, 60))
         for index, face in enumerate(faces):
             angle = number / (70 + 30 * index)
             at = (int(230 + 420 * np.sin(angle)), int(120 + 60 * np.cos(1.7 * angle)))
-            picture.paste(face, at)
-        writer.write(np.asarray(picture)[..., ::-1].copy())
+            image.paste(face, at)
+        writer.write(np.asarray(image)[..., ::-1].copy())
     writer.release()
 
 
@@ -95,19 +95,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=10000)
     arguments = parser.parse_args()
     print("| | second quarter | last quarter | most | growth per thousand | per second |")
     print("| --- " * 6 + "|")
     with tempfile.TemporaryDirectory() as name:
-        pictures, video = Path(name, "pictures"), Path(name, "video.mp4")
-        pictures.mkdir()
-        make_pictures(pictures, arguments.pictures)
+        images, video = Path(name, "images"), Path(name, "video.mp4")
+        images.mkdir()
+        make_pictures(images, arguments.images)
         report(
-            "pictures",
-            arguments.pictures,
-            *watch([HAPPYSAD, "predict", "--json", str(pictures)]),
+            "images",
+            arguments.images,
+            *watch([HAPPYSAD, "predict", "--json", str(images)]),
         )
         make_video(video, arguments.frames)
         report("frames", arguments.frames, *watch([HAPPYSAD, "predict", "--json", str(video)]))

@@ -4,7 +4,7 @@ python benchmarks/release.py DATA --portraits shared/data/portraits [--model FIL
 
 DATA is what tools/release_data.py laid out. Measured are: the test set's happy and sad faces; its
 faces of other emotions; the same faces in conditions that cameras and the web bring about; and
-labelled photographs, from the picture to the answer, upright and in such conditions. With --write
+labelled photographs, from the image to the answer, upright and in such conditions. With --write
 the first of these also go to docs/reliability.png and beside the released model, as figures.json.
 """
 
@@ -195,7 +195,7 @@ def _row(truth: npt.NDArray[np.uint8], p: npt.ArrayLike, classifier: Classifier)
 
 
 def portraits(detector: Detector, folder: Path, conditions: bool) -> None:
-    """Print the figures of photographs, from the picture to the answer."""
+    """Print the figures of photographs, from the image to the answer."""
     classifier = detector.classifier
     samples = scan(folder)
     images = [read_image(sample.path) for sample in samples]

@@ -1,15 +1,15 @@
-"""What `happysad score` costs: against a plain loop, with two workers, and over many pictures.
+"""What `happysad score` costs: against a plain loop, with two workers, and over many images.
 
-python benchmarks/scoring.py [overhead] [memory] [parts] [store] [--pictures 2000] [--many 50000]
+python benchmarks/scoring.py [overhead] [memory] [parts] [store] [--images 2000] [--many 50000]
 
-Pictures are 640×480 JPEGs with a portrait that Matplotlib ships, links to ten different files.
+Images are 640×480 JPEGs with a portrait that Matplotlib ships, links to ten different files.
 
-overhead  one and two plain loops over `Detector`, one worker and two: pictures/s, and CPU time,
+overhead  one and two plain loops over `Detector`, one worker and two: images/s, and CPU time,
           which other work on the machine changes less. Ray's start does not count; the best of
           the rounds, taking turns. Then the seconds of the whole command.
-memory    resident memory of the driver and of the worker over many pictures of 160×120 pixels.
+memory    resident memory of the driver and of the worker over many images of 160×120 pixels.
 parts     how many parts a second can be handed out.
-store     requests and bytes of an S3 server on this machine, for pictures, a tar and the rows.
+store     requests and bytes of an S3 server on this machine, for images, a tar and the rows.
 """
 
 import argparse
@@ -45,7 +45,7 @@ HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 
 
 def make_album(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Make pictures of ten kinds; all but the first ten are links."""
+    """Make images of ten kinds; all but the first ten are links."""
     folder.mkdir()
     for number in range(count):
         path = folder / f"{number:06}.jpg"
@@ -58,11 +58,11 @@ def make_album(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast pictures went by.
+    """How fast images went by.
 
     Attributes:
-        wall: Pictures/s.
-        cpu: Seconds of CPU for a picture, all processes.
+        wall: Images/s.
+        cpu: Seconds of CPU for an image, all processes.
         rest: Of it, what Ray's own processes and the driver took.
     """
 
@@ -81,7 +81,7 @@ def loops(album: Path, count: int) -> Speed:
 
 
 def plain(album: Path) -> Speed:
-    """A loop over the pictures, in one thread."""
+    """A loop over the images, in one thread."""
     # As in the workers: there is one for each core.
     cv2.setNumThreads(1)
     detector, paths = Detector(), sorted(album.iterdir())
@@ -102,14 +102,14 @@ def scored(album: Path, dest: Path, workers: int) -> Speed:
     def on_part(job: Job, scores: Scores) -> None:
         working = sum(seconds_of(pid) for pid in workers_of(node))
         rest = sum(seconds_of(pid) for pid in [os.getpid(), *others])
-        marks.append((time.perf_counter(), working, rest, scores.counts.pictures))
+        marks.append((time.perf_counter(), working, rest, scores.counts.images))
 
     score(str(album), str(dest), model=load_model(None), part=50, workers=workers, on_part=on_part)
     shutil.rmtree(dest)
     first, *between = marks[workers - 1 : len(marks) - workers]
-    pictures = sum(mark[3] for mark in between)
+    images = sum(mark[3] for mark in between)
     wall, working, rest = (b - a for a, b in zip(first[:3], between[-1][:3], strict=True))
-    return Speed(pictures / wall, (working + rest) / pictures, rest / pictures)
+    return Speed(images / wall, (working + rest) / images, rest / images)
 
 
 def overhead(folder: Path, count: int, rounds: int) -> None:
@@ -122,7 +122,7 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
             found["one worker"].append(scored(album, folder / "one", 1))
             found["two plain loops"].append(loops(album, 2))
             found["two workers"].append(scored(album, folder / "two", 2))
-    print("| | pictures/s | CPU a picture | of it outside the workers |")
+    print("| | images/s | CPU an image | of it outside the workers |")
     print("| --- " * 4 + "|")
     for name, speeds in found.items():
         least = min(speeds, key=lambda speed: speed.cpu)
@@ -134,16 +134,16 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
     start = time.perf_counter()
     command = [HAPPYSAD, "score", str(album), "--out", str(folder / "whole"), "--json"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    print(f"the whole command, {count:,} pictures: {time.perf_counter() - start:.1f} s")
+    print(f"the whole command, {count:,} images: {time.perf_counter() - start:.1f} s")
     sizes = [path.stat().st_size for path in (folder / "whole").glob("part-*")]
-    print(f"rows: {sum(sizes) / count:.0f} bytes a picture, in {len(sizes)} files", flush=True)
+    print(f"rows: {sum(sizes) / count:.0f} bytes an image, in {len(sizes)} files", flush=True)
 
 
 def parts(folder: Path, count: int) -> None:
     """Print how many parts a second are handed out, where there is next to nothing in them."""
     album = make_album(folder / "parts", count, (80, 60))
     options: dict[str, Any] = {"model": load_model(None), "crop": "whole", "part": 1}
-    print("| parts of one small picture each | parts/s |\n| --- | --- |")
+    print("| parts of one small image each | parts/s |\n| --- | --- |")
     with session(None, 2):
         for name, resume in (("done", False), ("found done, with --resume", True)):
             times: list[float] = []
@@ -163,16 +163,16 @@ def resident(pid: int) -> float:
 
 
 def memory(folder: Path, count: int) -> None:
-    """Print the driver's and a worker's memory while pictures go by."""
+    """Print the driver's and a worker's memory while images go by."""
     album = make_album(folder / "many", count, (160, 120))
     marks = [mark for mark in (1000, 5000, 10000, 20000, 30000, 40000, 50000) if mark <= count]
-    pictures, start = 0, time.perf_counter()
-    print("| pictures | driver | worker |\n| --- | --- | --- |")
+    images, start = 0, time.perf_counter()
+    print("| images | driver | worker |\n| --- | --- | --- |")
 
     def on_part(job: Job, scores: Scores) -> None:
-        nonlocal pictures
-        pictures += scores.counts.pictures
-        while marks and pictures >= marks[0]:
+        nonlocal images
+        images += scores.counts.images
+        while marks and images >= marks[0]:
             (worker,) = workers_of(ray._private.worker._global_node)
             print(
                 f"| {marks.pop(0):,} | {resident(os.getpid()):.1f} MB "
@@ -182,7 +182,7 @@ def memory(folder: Path, count: int) -> None:
 
     options: dict[str, Any] = {"part": 500, "workers": 1, "on_part": on_part}
     score(str(album), str(folder / "out"), model=load_model(None), **options)
-    print(f"{count:,} pictures in {time.perf_counter() - start:.0f} s")
+    print(f"{count:,} images in {time.perf_counter() - start:.0f} s")
 
 
 def seconds_of(pid: int) -> float:
@@ -223,7 +223,7 @@ def store(folder: Path) -> None:
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    bucket = boto3.resource("s3").Bucket("pictures")
+    bucket = boto3.resource("s3").Bucket("images")
     bucket.create()
     album = make_album(folder / "store", 1000, (640, 480))
     tar = io.BytesIO()
@@ -235,12 +235,12 @@ def store(folder: Path) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     bucket.put_object(Key="shards/a.tar", Body=tar.getvalue())
-    print("| 1,000 pictures as | bytes read | requests | pictures/s |\n| --- | --- | --- | --- |")
+    print("| 1,000 images as | bytes read | requests | images/s |\n| --- | --- | --- | --- |")
     for name, source in (("objects", "album"), ("one tar", "shards/*.tar")):
         requests.clear()
         outcome = score(
-            f"s3://pictures/{source}",
-            f"s3://pictures/{name}",
+            f"s3://images/{source}",
+            f"s3://images/{name}",
             model=load_model(None),
             workers=1,
             part=1000,
@@ -248,8 +248,7 @@ def store(folder: Path) -> None:
         asked = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))
         scores = outcome.scores
         print(
-            f"| {name} | {scores.size:,} | {asked} "
-            f"| {scores.counts.pictures / scores.seconds:.1f} |",
+            f"| {name} | {scores.size:,} | {asked} | {scores.counts.images / scores.seconds:.1f} |",
             flush=True,
         )
     server.stop()
@@ -261,17 +260,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="*", default=["overhead", "memory", "parts", "store"])
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--many", type=int, default=50000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if "overhead" in arguments.what:
-            overhead(Path(name), arguments.pictures, arguments.rounds)
+            overhead(Path(name), arguments.images, arguments.rounds)
         if "memory" in arguments.what:
             memory(Path(name), arguments.many)
         if "parts" in arguments.what:
-            parts(Path(name), arguments.pictures)
+            parts(Path(name), arguments.images)
         if "store" in arguments.what:
             store(Path(name))
 

@@ -6,8 +6,8 @@ Needs the load generator hey (apt install hey) and Flask (the group bench).
 
 Throughput: closed loops of 1, 8 and 64 clients on a 224-pixel JPEG of a face, as the
 straightforward server takes it (Flask, load_model, Pillow, model.predict on a MobileNetV2 at 224
-pixels), and on a 640×480 picture, whose face has to be found first. Overload: twice the throughput
-of the 640×480 picture is asked for, steadily. Attack: bodies of garbage, cut-off pictures and
+pixels), and on a 640×480 image, whose face has to be found first. Overload: twice the throughput
+of the 640×480 image is asked for, steadily. Attack: bodies of garbage, cut-off images and
 decompression bombs from eight clients, with slow and half-closed connections beside, while another
 client goes on asking. Linux only.
 """
@@ -122,7 +122,7 @@ def _answers(port: int) -> bool:
 
 
 def ask(url: str, picture: Path, clients: int, seconds: float, rate: float = 0) -> Load:
-    """Send a picture again and again; ``rate`` is requests per second, 0 = as fast as it goes."""
+    """Send an image again and again; ``rate`` is requests per second, 0 = as fast as it goes."""
     command = ["hey", "-z", f"{seconds}s", "-c", str(clients), "-m", "POST", "-T", "image/jpeg"]
     command += ["-D", str(picture), "-t", "60", "-o", "csv"]
     if rate:
@@ -138,7 +138,7 @@ def ask(url: str, picture: Path, clients: int, seconds: float, rate: float = 0) 
 
 
 def ask_steadily(url: str, picture: Path, seconds: float, rate: float) -> Load:
-    """Send a picture at a rate, whether answers come or not; the 200 clients take turns.
+    """Send an image at a rate, whether answers come or not; the 200 clients take turns.
 
     All clients of one hey ask at the same instant, so there are twenty of them, each begun a little
     later.
@@ -169,7 +169,7 @@ def make_pictures(folder: Path) -> tuple[Path, Path]:
 
 
 def throughput(face: Path, scene: Path, folder: Path, seconds: float) -> float:
-    """Print the table of servers and clients; gives ours on the 640×480 picture at eight."""
+    """Print the table of servers and clients; gives ours on the 640×480 image at eight."""
     model, ours = str(folder / "model.keras"), 0.0
     subprocess.run([sys.executable, "-c", MAKE_KERAS, model], check=True)
     servers = (
@@ -179,12 +179,12 @@ def throughput(face: Path, scene: Path, folder: Path, seconds: float) -> float:
         ("the same, --workers 2 --threads 1", happysad("--workers", "2", "--threads", "1"), scene,
          "/v1/predict"),
     )  # fmt: skip
-    print("| server | clients | pictures/s | p50 | p99 |\n| --- | --- | --- | --- | --- |")
-    for name, command, picture, path in servers:
+    print("| server | clients | images/s | p50 | p99 |\n| --- | --- | --- | --- | --- |")
+    for name, command, image, path in servers:
         with running(*command) as (_, url):
-            ask(url + path, picture, 2, 2)
+            ask(url + path, image, 2, 2)
             for clients in CLIENTS:
-                load = ask(url + path, picture, clients, seconds)
+                load = ask(url + path, image, clients, seconds)
                 if set(load.statuses) != {200}:
                     print(f"not all answered: {dict(load.statuses)}")
                 print(
@@ -192,7 +192,7 @@ def throughput(face: Path, scene: Path, folder: Path, seconds: float) -> float:
                     f"| {load.percentile(50):.1f} ms | {load.percentile(99):.1f} ms |",
                     flush=True,
                 )
-                if picture is scene and not ours and clients == 8:
+                if image is scene and not ours and clients == 8:
                     ours = load.rate
     return ours
 
@@ -234,7 +234,7 @@ def overload(scene: Path, capacity: float, seconds: float) -> None:
 
 
 def garbage(scene: bytes, count: int) -> Iterator[bytes]:
-    """Make bodies that are no pictures: noise, cut-off and broken JPEGs, bombs."""
+    """Make bodies that are no images: noise, cut-off and broken JPEGs, bombs."""
     rng = np.random.default_rng(0)
     bomb = io.BytesIO()
     Image.new("1", (40_000, 40_000)).save(bomb, "PNG")

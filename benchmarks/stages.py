@@ -1,4 +1,4 @@
-"""Where the time of one picture goes: decode, find, cut, classify; warm, with one thread and two.
+"""Where the time of one image goes: decode, find, cut, classify; warm, with one thread and two.
 
 python benchmarks/stages.py [--fer PYTHON] [--repeats 50]
 
@@ -29,8 +29,8 @@ from PIL import Image
 import happysad.detector
 from happysad.classifier import Classifier
 from happysad.detector import Detector
-from happysad.faces import FaceFinder
-from happysad.image import Picture
+from happysad.faces import FaceDetector
+from happysad.image import LazyImage
 
 STAGES: Final = ("decode", "find", "cut", "classify", "other")
 
@@ -86,10 +86,10 @@ def make_picture(width: int, height: int, grain: float) -> bytes:
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as file:
         portrait = file.convert("RGB")
     scaled = portrait.resize((height * portrait.width // portrait.height, height))
-    picture = portrait.resize((8, 8)).resize((width, height), Image.Resampling.BICUBIC)
-    picture.paste(scaled, ((width - scaled.width) // 2, 0))
+    image = portrait.resize((8, 8)).resize((width, height), Image.Resampling.BICUBIC)
+    image.paste(scaled, ((width - scaled.width) // 2, 0))
     noise = np.random.default_rng(0).normal(0, grain, (height, width, 1))
-    pixels = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+    pixels = (np.asarray(image) + noise).clip(0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
@@ -126,26 +126,26 @@ def main() -> None:
     parser.add_argument("--fer", metavar="PYTHON", help="of an environment with the package fer")
     parser.add_argument("--repeats", type=int, default=50)
     arguments = parser.parse_args()
-    pictures = {
+    images = {
         "640×480": make_picture(640, 480, 0),
         "4000×3000": make_picture(4000, 3000, 4),
     }
     stages = Stages()
     # The steps of Detector.predict, where it finds them.
     steps: list[tuple[str, Any, str]] = [
-        ("decode", happysad.detector, "open_picture"),
-        ("decode", Picture, "pixels"),
-        ("find", FaceFinder, "find"),
-        ("cut", happysad.detector, "cut_faces"),
+        ("decode", happysad.detector, "open_image"),
+        ("decode", LazyImage, "pixels"),
+        ("find", FaceDetector, "detect"),
+        ("cut", happysad.detector, "crop_faces"),
         ("classify", Classifier, "probabilities"),
     ]
     for stage, home, name in steps:
         setattr(home, name, stages.timed(stage, getattr(home, name)))
 
-    print("| picture, threads | " + " | ".join(STAGES) + " | whole | CPU |")
+    print("| image, threads | " + " | ".join(STAGES) + " | whole | CPU |")
     print("| --- " * (len(STAGES) + 3) + "|")
     own: dict[str, tuple[float, float]] = {}
-    for name, data in pictures.items():
+    for name, data in images.items():
         for threads in (1, 2):
             cv2.setNumThreads(threads)
             seconds, cpu = median_of(Detector(threads=threads), stages, data, arguments.repeats)
@@ -160,17 +160,17 @@ def main() -> None:
                 flush=True,
             )
     if arguments.fer:
-        compare_with_fer(arguments.fer, pictures, own, max(3, arguments.repeats // 10))
+        compare_with_fer(arguments.fer, images, own, max(3, arguments.repeats // 10))
 
 
 def compare_with_fer(
-    python: str, pictures: dict[str, bytes], own: dict[str, tuple[float, float]], repeats: int
+    python: str, images: dict[str, bytes], own: dict[str, tuple[float, float]], repeats: int
 ) -> None:
     """Print a table of fer's times, and how many times happysad's on one thread they are."""
     with tempfile.TemporaryDirectory() as folder:
-        files = {str(Path(folder, f"{name}.jpg")): name for name in pictures}
+        files = {str(Path(folder, f"{name}.jpg")): name for name in images}
         for path, name in files.items():
-            Path(path).write_bytes(pictures[name])
+            Path(path).write_bytes(images[name])
         done = subprocess.run(
             [python, "-c", RUN_FER, str(repeats), *files],
             check=True,

@@ -127,7 +127,7 @@ def coloured_run(tmp_path_factory: pytest.TempPathFactory, red_is_happy: Any) ->
 
 @pytest.fixture
 def as_stored() -> "Callable[[Image.Image, int], Image.Image]":
-    """What a camera stores so that a viewer, following the EXIF orientation, sees the picture."""
+    """What a camera stores so that a viewer, following the EXIF orientation, sees the image."""
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,

@@ -23,7 +23,7 @@ def grey(width: int, height: int, value: int = 128) -> Image:
 
 
 def painted(image: Image, label: Label) -> Image:
-    """Where a picture has the colour of a label, ``bool [height, width]``."""
+    """Where an image has the colour of a label, ``bool [height, width]``."""
     return np.asarray((image == COLOURS[label]).all(axis=2))
 
 

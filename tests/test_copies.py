@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from happysad.copies import Copies
+from happysad.copies import AnnotatedCopies
 from happysad.errors import HappysadError
 from happysad.image import SUFFIXES, RgbImage, read_image
 
@@ -13,7 +13,7 @@ RED: RgbImage = np.full((40, 50, 3), (200, 30, 30), np.uint8)
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with pictures of the same names in several folders."""
+    """The current folder, with images of the same names in several folders."""
     monkeypatch.chdir(tmp_path)
     for name in ("left/deep/1.png", "left/2.png", "right/1.png", "right/2.png", "top.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def saved(out: str, sources: list[str], paths: list[str]) -> list[str]:
-    copies = Copies(Path(out), sources)
+    copies = AnnotatedCopies(Path(out), sources)
     for path in paths:
         copies.save(path, RED)
     return sorted(str(path.relative_to(out)) for path in Path(out).rglob("*") if path.is_file())
@@ -49,7 +49,7 @@ def test_standard_input_has_a_name_too(desk: Path) -> None:
 
 
 def test_a_single_picture_may_become_a_file(desk: Path) -> None:
-    copies = Copies(Path("made/top-annotated.jpg"), ["top.png"])
+    copies = AnnotatedCopies(Path("made/top-annotated.jpg"), ["top.png"])
     copies.save("top.png", RED)
     assert np.abs(read_image("made/top-annotated.jpg").astype(int) - RED).max() < 6
     assert copies.folder is None
@@ -57,13 +57,13 @@ def test_a_single_picture_may_become_a_file(desk: Path) -> None:
 
 @pytest.mark.parametrize("sources", [["left"], ["*.png"], ["top.png", "right/1.png"]])
 def test_several_pictures_do_not_become_one_file(desk: Path, sources: list[str]) -> None:
-    with pytest.raises(HappysadError, match="one file, and there may be several pictures"):
-        Copies(Path("out.jpg"), sources)
+    with pytest.raises(HappysadError, match="one file, and there may be several images"):
+        AnnotatedCopies(Path("out.jpg"), sources)
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_a_copy_has_the_format_of_its_name(desk: Path, suffix: str) -> None:
-    Copies(Path("out"), ["x"]).save(f"x{suffix}", RED)
+    AnnotatedCopies(Path("out"), ["x"]).save(f"x{suffix}", RED)
     copy = read_image(f"out/x{suffix}")
     assert copy.shape == RED.shape and np.abs(copy.astype(int) - RED).max() < 12
 
@@ -81,16 +81,16 @@ def test_a_source_is_never_written_over(desk: Path) -> None:
         ("left", ["left/deep", "right"]),
     ):
         with pytest.raises(HappysadError, match="where annotated copies are to go"):
-            Copies(Path(out), sources)
+            AnnotatedCopies(Path(out), sources)
     with pytest.raises(HappysadError, match="written over"):
-        Copies(Path("top.png"), ["top.png"]).save("top.png", RED)
+        AnnotatedCopies(Path("top.png"), ["top.png"]).save("top.png", RED)
     (desk / "link.png").symlink_to("top.png")
     with pytest.raises(HappysadError, match="written over"):
-        Copies(Path("top.png"), ["link.png"]).save("link.png", RED)
+        AnnotatedCopies(Path("top.png"), ["link.png"]).save("link.png", RED)
     (desk / "out").mkdir()
     (desk / "out" / "left").symlink_to(desk / "left", target_is_directory=True)
     with pytest.raises(HappysadError, match="written over"):
-        Copies(Path("out"), ["left", "right"]).save("left/2.png", RED)
+        AnnotatedCopies(Path("out"), ["left", "right"]).save("left/2.png", RED)
     assert all(read_image(str(path)).shape == (4, 4, 3) for path in desk.rglob("*.png"))
 
 
@@ -103,8 +103,8 @@ def test_no_glob_leads_out_of_the_folder(desk: Path) -> None:
 def test_what_cannot_be_written_is_told(desk: Path) -> None:
     (desk / "file").write_text("no folder")
     with pytest.raises(HappysadError, match=r"file: no such folder can be made"):
-        Copies(Path("file"), ["top.png"])
-    copies = Copies(Path("out"), ["left", "right"])
+        AnnotatedCopies(Path("file"), ["top.png"])
+    copies = AnnotatedCopies(Path("out"), ["left", "right"])
     (desk / "out" / "left").write_text("in the way")
     with pytest.raises(HappysadError, match=r"cannot be written \("):
         copies.save("left/2.png", RED)

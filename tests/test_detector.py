@@ -8,14 +8,14 @@ from PIL import Image
 
 from happysad import Detector, ImageError, ModelError
 from happysad.classifier import Precision
-from happysad.image import Picture, RgbImage, Source, open_picture, read_image
+from happysad.image import LazyImage, RgbImage, Source, open_image, read_image
 
 Files = dict[Precision, Path]
 
 
 @pytest.fixture(scope="module")
 def hopper() -> Path:
-    """Matplotlib's picture of Grace Hopper: one face."""
+    """Matplotlib's image of Grace Hopper: one face."""
     cbook = pytest.importorskip("matplotlib.cbook")
     return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
@@ -39,15 +39,15 @@ def test_each_face_gets_its_own_answer(model_files: Files, hopper: Path) -> None
 def test_the_answer_is_the_same_from_every_kind_of_source(model_files: Files, hopper: Path) -> None:
     detector = Detector(model_files["float32"])
     (expected,) = detector.predict(hopper)
-    with Image.open(hopper) as picture, hopper.open("rb") as file:
-        sources: list[Source | Picture] = [
+    with Image.open(hopper) as image, hopper.open("rb") as file:
+        sources: list[Source | LazyImage] = [
             str(hopper),
             hopper.read_bytes(),
             BytesIO(hopper.read_bytes()),
             file,
-            picture,
-            np.asarray(picture),
-            open_picture(hopper),
+            image,
+            np.asarray(image),
+            open_image(hopper),
         ]
         for source in sources:
             assert detector.predict(source) == [expected]
@@ -63,10 +63,10 @@ def test_a_list_gives_a_list_of_answers(model_files: Files, hopper: Path) -> Non
 
 
 def test_with_whole_the_middle_of_the_picture_is_the_face(model_files: Files) -> None:
-    picture = np.full((100, 300, 3), (0, 0, 255), np.uint8)
-    picture[:, 100:200] = (255, 0, 0)
+    image = np.full((100, 300, 3), (0, 0, 255), np.uint8)
+    image[:, 100:200] = (255, 0, 0)
 
-    (prediction,) = Detector(model_files["float32"], crop="whole").predict(picture)
+    (prediction,) = Detector(model_files["float32"], crop="whole").predict(image)
 
     assert prediction.label == "happy"
     assert prediction.probability == pytest.approx(1 / (1 + np.exp(-4)), abs=0.01)
@@ -96,11 +96,11 @@ def test_a_model_that_is_missing_is_a_model_error(tmp_path: Path) -> None:
 def test_sixteen_threads_share_a_detector(model_files: Files, hopper: Path) -> None:
     detector = Detector(model_files["int8"])
     image = read_image(hopper)
-    pictures = [tinted(image, 0.3 + i / 50, 1 - i / 50)[:, : 512 - i] for i in range(32)]
-    expected = [detector.predict(picture) for picture in pictures]
+    images = [tinted(image, 0.3 + i / 50, 1 - i / 50)[:, : 512 - i] for i in range(32)]
+    expected = [detector.predict(picture) for picture in images]
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(detector.predict, pictures)) == expected
+        assert list(pool.map(detector.predict, images)) == expected
 
 
 def test_the_packaged_model_is_used_where_none_is_given(hopper: Path) -> None:

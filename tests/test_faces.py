@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from happysad.dataset.synthetic import draw_face
-from happysad.faces import MARGIN, FaceFinder, cut_faces
-from happysad.image import RgbImage, open_picture, read_image
+from happysad.faces import CROP_MARGIN, FaceDetector, crop_faces
+from happysad.image import RgbImage, open_image, read_image
 from happysad.prediction import Face, Point
 
 PORTRAITS = Path(__file__).parents[2] / "shared" / "data" / "portraits"
@@ -32,7 +32,7 @@ def drawing() -> RgbImage:
 
 @cache
 def hopper() -> RgbImage:
-    """Matplotlib's picture of Grace Hopper: one face, 210 of 600 pixels."""
+    """Matplotlib's image of Grace Hopper: one face, 210 of 600 pixels."""
     cbook = pytest.importorskip("matplotlib.cbook")
     return read_image(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
@@ -42,7 +42,7 @@ def portrait(number: int) -> RgbImage:
 
 
 def find(image: RgbImage | bytes) -> list[Face]:
-    return FaceFinder().find(open_picture(image))
+    return FaceDetector().detect(open_image(image))
 
 
 def jpeg(image: RgbImage, orientation: int = 1) -> bytes:
@@ -58,7 +58,7 @@ def enlarged(image: RgbImage, side: int) -> RgbImage:
 
 
 def rolled(image: RgbImage, degrees: float) -> RgbImage:
-    """Turn a picture clockwise."""
+    """Turn an image clockwise."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1)
     return np.asarray(
@@ -76,7 +76,7 @@ def face_at(x: float, y: float, side: float, degrees: float = 0) -> Face:
     features = ((-0.2, -0.1), (0.2, -0.1), (0, 0.1), (-0.15, 0.25), (0.15, 0.25))
     box = (x - side / 2, y - side / 2, side, side)
     return Face(
-        tuple(value / MARGIN if i > 1 else value for i, value in enumerate(box)),  # type: ignore[arg-type]
+        tuple(value / CROP_MARGIN if i > 1 else value for i, value in enumerate(box)),  # type: ignore[arg-type]
         tuple(place(*feature) for feature in features),
         1.0,
     )
@@ -102,7 +102,7 @@ def test_a_face_is_cut_out_upright_wherever_it_is(
     small = cv2.GaussianBlur(drawing(), (0, 0), max(0.01, 0.4 * SIDE / side))
     scene = np.asarray(cv2.warpAffine(small, matrix, (600, 600), borderMode=cv2.BORDER_REFLECT_101))
 
-    (crop,) = cut_faces(open_picture(scene), [face_at(x, y, side, degrees)], size)
+    (crop,) = crop_faces(open_image(scene), [face_at(x, y, side, degrees)], size)
 
     expected = np.asarray(cv2.resize(drawing(), (size, size), interpolation=cv2.INTER_AREA))
     assert gap(crop, expected) < 9
@@ -113,7 +113,7 @@ def test_a_face_is_cut_out_upright_wherever_it_is(
 
 def test_an_upright_square_of_the_size_asked_for_is_copied() -> None:
     scene = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-    (crop,) = cut_faces(open_picture(scene), [face_at(60, 40, 48)], 48)
+    (crop,) = crop_faces(open_image(scene), [face_at(60, 40, 48)], 48)
     np.testing.assert_array_equal(crop, scene[16:64, 36:84])
 
 
@@ -124,7 +124,7 @@ def test_what_lies_outside_the_picture_is_mirrored(x: float, y: float) -> None:
     around = np.asarray(cv2.copyMakeBorder(scene, 60, 60, 60, 60, cv2.BORDER_REFLECT_101))
     inside, outside = face_at(x + 60, y + 60, 48), face_at(x, y, 48)
     np.testing.assert_array_equal(
-        cut_faces(open_picture(scene), [outside], 48), cut_faces(open_picture(around), [inside], 48)
+        crop_faces(open_image(scene), [outside], 48), crop_faces(open_image(around), [inside], 48)
     )
 
 
@@ -141,19 +141,19 @@ def test_any_face_gives_a_crop_of_what_is_there(
     height: int, width: int, x: float, y: float, side: float, degrees: float
 ) -> None:
     scene = np.full((height, width, 3), 137, np.uint8)
-    crops = cut_faces(open_picture(scene), [face_at(x, y, side, degrees)] * 2, 24)
+    crops = crop_faces(open_image(scene), [face_at(x, y, side, degrees)] * 2, 24)
     assert crops.shape == (2, 24, 24, 3)
     assert (crops == 137).all()
 
 
 def test_no_faces_no_crops() -> None:
-    assert cut_faces(open_picture(hopper()), [], 32).shape == (0, 32, 32, 3)
+    assert crop_faces(open_image(hopper()), [], 32).shape == (0, 32, 32, 3)
 
 
 def test_a_fine_pattern_averages_out_in_a_small_crop() -> None:
     checks = (np.indices((800, 800)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    crops = cut_faces(
-        open_picture(checks), [face_at(400, 400, s, d) for s in (300, 517) for d in (0, 20)], 48
+    crops = crop_faces(
+        open_image(checks), [face_at(400, 400, s, d) for s in (300, 517) for d in (0, 20)], 48
     )
     assert np.abs(crops.astype(int) - 127).max() < 25
 
@@ -162,8 +162,8 @@ def test_a_fine_pattern_averages_out_in_a_small_crop() -> None:
 def test_a_crop_of_a_large_jpeg_is_as_sharp_as_of_all_its_pixels(side: int) -> None:
     image = enlarged(drawing(), 1600)
     face = face_at(800, 860, side)
-    crop = cut_faces(open_picture(jpeg(image)), [face], 96)
-    assert gap(crop, cut_faces(open_picture(image), [face], 96)) < 4
+    crop = crop_faces(open_image(jpeg(image)), [face], 96)
+    assert gap(crop, crop_faces(open_image(image), [face], 96)) < 4
 
 
 def test_a_face_is_found_with_its_landmarks() -> None:
@@ -212,10 +212,10 @@ def test_a_jpeg_decoded_small_has_its_faces_in_the_same_places() -> None:
 
 @pytest.mark.parametrize("degrees", [-45, -30, -15, 15, 30, 45])
 def test_a_tilted_head_is_found_and_its_crop_is_upright(degrees: float) -> None:
-    picture = open_picture(rolled(hopper(), degrees))
-    (face,) = FaceFinder().find(picture)
-    (crop,) = cut_faces(picture, [face], 96)
-    (straight,) = cut_faces(open_picture(hopper()), find(hopper()), 96)
+    image = open_image(rolled(hopper(), degrees))
+    (face,) = FaceDetector().detect(image)
+    (crop,) = crop_faces(image, [face], 96)
+    (straight,) = crop_faces(open_image(hopper()), find(hopper()), 96)
     tilts = [rolled(straight, tilt) for tilt in range(-60, 61, 5)]
     likeness = [np.corrcoef(crop.ravel(), tilt.ravel())[0, 1] for tilt in tilts]
     assert abs(range(-60, 61, 5)[int(np.argmax(likeness))]) <= 15
@@ -264,15 +264,18 @@ def test_the_largest_face_comes_first() -> None:
 
 @needs_portraits
 def test_one_face_is_found_in_nearly_every_portrait() -> None:
-    finder = FaceFinder()
+    face_detector = FaceDetector()
     paths = sorted(PORTRAITS.rglob("*.jpg"))[::4]
-    counts = [len(finder.find(open_picture(path))) for path in paths]
+    counts = [len(face_detector.detect(open_image(path))) for path in paths]
     assert counts.count(1) >= 0.99 * len(counts)
 
 
 def test_sixteen_threads_share_a_finder() -> None:
-    finder = FaceFinder()
+    face_detector = FaceDetector()
     images = [hopper()[:, ::-1], hopper(), hopper()[100:, :], hopper()[:500, 50:]] * 8
-    expected = [finder.find(open_picture(image)) for image in images]
+    expected = [face_detector.detect(open_image(image)) for image in images]
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(lambda image: finder.find(open_picture(image)), images)) == expected
+        assert (
+            list(pool.map(lambda image: face_detector.detect(open_image(image)), images))
+            == expected
+        )

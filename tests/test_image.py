@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from happysad.errors import ImageError
-from happysad.image import fit_square, open_picture, read_image
+from happysad.image import fit_square, open_image, read_image
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
 
 def red_blue() -> Image.Image:
     """Left half red, right half blue, wider than high: shows swapped channels and turns."""
-    picture = Image.new("RGB", (32, 16), RED)
-    picture.paste(BLUE, (16, 0, 32, 16))
-    return picture
+    image = Image.new("RGB", (32, 16), RED)
+    image.paste(BLUE, (16, 0, 32, 16))
+    return image
 
 
 def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
@@ -63,9 +63,9 @@ def deep(form: str) -> bytes:
 
 
 def palette_with_transparency() -> bytes:
-    picture = Image.new("P", (6, 4), 0)
-    picture.putpalette([10, 20, 30, 200, 100, 50])
-    return encoded(picture, "PNG", transparency=0)
+    image = Image.new("P", (6, 4), 0)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    return encoded(image, "PNG", transparency=0)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_a_photo_stands_upright_however_the_camera_was_held(
 def test_a_large_picture_comes_out_as_a_small_one(
     mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = red_blue().resize((33, 17)).convert("L" if mode in "IF" else mode).convert(mode)
+    image = red_blue().resize((33, 17)).convert("L" if mode in "IF" else mode).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(picture, "TIFF" if mode in "IF" else "PNG", exif=exif)
+    content = encoded(image, "TIFF" if mode in "IF" else "PNG", exif=exif)
     whole = read_image(content)
     monkeypatch.setattr("happysad.image._AT_ONCE", 400)
     in_strips = read_image(content)
@@ -137,14 +137,14 @@ def test_a_large_picture_comes_out_as_a_small_one(
 def test_the_size_is_known_before_decoding_and_upright(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = open_picture(encoded(red_blue(), form, exif=exif))
+    image = open_image(encoded(red_blue(), form, exif=exif))
     turned = orientation > 4
-    assert (picture.width, picture.height) == ((16, 32) if turned else (32, 16))
-    assert picture.pixels().shape == (picture.height, picture.width, 3)
+    assert (image.width, image.height) == ((16, 32) if turned else (32, 16))
+    assert image.pixels().shape == (image.height, image.width, 3)
 
 
 def photo(width: int = 600, height: int = 401) -> Image.Image:
-    """A picture with detail at every scale."""
+    """An image with detail at every scale."""
     y, x = np.mgrid[0:height, 0:width]
     wave = np.sin(x / 40) + np.sin(y / 25) + np.sin((x + y) / 7)
     pixels = np.stack([wave * 30 + 128, x * 255 / width, y * 255 / height], axis=2)
@@ -160,7 +160,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed(
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(photo(), form, exif=exif)
-    small = open_picture(content).pixels(longest)
+    small = open_image(content).pixels(longest)
     assert min(longest, 600) <= max(small.shape) <= max(75, 2 * longest)
     full = read_image(content)
     same = Image.fromarray(full).resize(small.shape[1::-1], Image.Resampling.BOX)
@@ -168,24 +168,24 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed(
 
 
 def test_more_pixels_can_be_asked_for_later() -> None:
-    picture = open_picture(encoded(photo(), "JPEG"))
-    assert picture.pixels(75).shape == (51, 75, 3)
-    full = picture.pixels()
+    image = open_image(encoded(photo(), "JPEG"))
+    assert image.pixels(75).shape == (51, 75, 3)
+    full = image.pixels()
     assert full.shape == (401, 600, 3)
-    assert picture.pixels(75) is full
+    assert image.pixels(75) is full
 
 
 def test_a_strip_of_a_jpeg_keeps_its_few_rows() -> None:
-    picture = open_picture(encoded(photo(4000, 3), "JPEG"))
-    assert max(picture.pixels(320).shape) >= 320
+    image = open_image(encoded(photo(4000, 3), "JPEG"))
+    assert max(image.pixels(320).shape) >= 320
 
 
 def test_arrays_and_pillow_images_are_pictures_too() -> None:
-    picture = red_blue()
-    expected = np.asarray(picture)
+    image = red_blue()
+    expected = np.asarray(image)
     np.testing.assert_array_equal(read_image(expected), expected)
-    np.testing.assert_array_equal(read_image(picture), expected)
-    np.testing.assert_array_equal(read_image(picture.convert("RGBA")), expected)
+    np.testing.assert_array_equal(read_image(image), expected)
+    np.testing.assert_array_equal(read_image(image.convert("RGBA")), expected)
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     np.testing.assert_array_equal(read_image(grey), np.stack([grey] * 3, axis=2))
 
@@ -193,10 +193,10 @@ def test_arrays_and_pillow_images_are_pictures_too() -> None:
 def test_a_pillow_image_is_turned_upright_and_left_as_it_was() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    with Image.open(io.BytesIO(encoded(red_blue(), "JPEG", exif=exif))) as picture:
-        assert read_image(picture).shape == (32, 16, 3)
-        assert picture.size == (32, 16)
-        assert read_image(picture).shape == (32, 16, 3)
+    with Image.open(io.BytesIO(encoded(red_blue(), "JPEG", exif=exif))) as image:
+        assert read_image(image).shape == (32, 16, 3)
+        assert image.size == (32, 16)
+        assert read_image(image).shape == (32, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -283,9 +283,9 @@ def wide_tile() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a picture"),
-        (b"hello", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
+        (b"", "not an image"),
+        (b"hello", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
         (encoded(red_blue(), "JPEG")[:-200], "cannot be read"),
         (encoded(red_blue(), "PNG")[:-30], "cannot be read"),
         (png_of_size(10_000, 10_000), "10000×10000 pixels, over the limit of 50 million"),
@@ -330,7 +330,7 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(
     start = int(position * len(content))
     content[start : start + len(junk)] = junk
     try:
-        image = open_picture(bytes(content), max_pixels=100_000).pixels(longest)
+        image = open_image(bytes(content), max_pixels=100_000).pixels(longest)
     except ImageError:
         return
     assert image.dtype == np.uint8
@@ -351,11 +351,11 @@ def test_reading_in_threads_leaves_the_programs_warning_filters_alone() -> None:
 
 
 def test_fit_square_takes_the_middle() -> None:
-    picture = np.zeros((20, 60, 3), np.uint8)
-    picture[:, 20:40] = 200
-    assert (fit_square(picture, 20) == 200).all()
-    assert (fit_square(picture.transpose(1, 0, 2), 20) == 200).all()
-    assert fit_square(picture, 50).shape == (50, 50, 3)
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 20:40] = 200
+    assert (fit_square(image, 20) == 200).all()
+    assert (fit_square(image.transpose(1, 0, 2), 20) == 200).all()
+    assert fit_square(image, 50).shape == (50, 50, 3)
 
 
 @settings(max_examples=40, deadline=None)

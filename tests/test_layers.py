@@ -14,7 +14,7 @@ ORDER = [
     {"cli"},
     {"cluster"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},
-    {"dataset", "detector", "annotate", "copies", "pictures", "results"},
+    {"dataset", "detector", "annotate", "copies", "images", "results"},
     {"classifier", "faces"},
     {"image", "prediction", "released", "files", "progress", "cores"},
     {"errors"},

@@ -28,11 +28,11 @@ SCREENS: Final[dict[str, dict[str, Any]]] = {
 
 def draw_group(path: Path) -> None:
     """Draw three people."""
-    picture = Image.new("RGB", (900, 340), (214, 221, 208))
+    image = Image.new("RGB", (900, 340), (214, 221, 208))
     for i, (label, seed) in enumerate(((1, 9), (0, 10), (0, 5))):
         face = Image.fromarray(draw_face(label, np.random.default_rng(seed), 280))
-        picture.paste(face, (15 + 295 * i, 30))
-    picture.save(path)
+        image.paste(face, (15 + 295 * i, 30))
+    image.save(path)
 
 
 def film(path: Path) -> None:
@@ -57,7 +57,7 @@ def shots(page: Page, url: str, folder: Path) -> list[Image.Image]:
     expect(page.locator("#promise")).to_contain_text("sent to this server")
     take()
     page.set_input_files("#files", folder / "group.png")
-    expect(page.locator("#status")).to_contain_text("faces in 1 picture")
+    expect(page.locator("#status")).to_contain_text("faces in 1 image")
     take()
     page.reload()
     page.get_by_role("button", name="start the camera").click()
@@ -77,7 +77,7 @@ def main() -> None:
         folder = Path(name)
         draw_group(folder / "group.png")
         film(folder / "film.mjpeg")
-        (folder / "notes.txt").write_text("not a picture")
+        (folder / "notes.txt").write_text("not an image")
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=[

@@ -1,4 +1,4 @@
-"""Draw predictions into a picture: each face's box, label and P(happy)."""
+"""Draw predictions into an image: each face's box, label and P(happy)."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,7 +28,7 @@ Area: TypeAlias = tuple[int, int, int, int]
 def annotate(
     image: RgbImage, predictions: Sequence[Prediction], names: Sequence[str] | None = None
 ) -> RgbImage:
-    """Draw predictions into a copy of a picture.
+    """Draw predictions into a copy of an image.
 
     Args:
         image: ``uint8 [height, width, 3]``, RGB.
@@ -36,8 +36,8 @@ def annotate(
         names: What to write before each label, such as who it is.
 
     Returns:
-        A picture of the same shape. Each face has a box with a plate like ``happy 0.98``: the label
-        and P(happy). Lines and letters grow with picture and face; plates keep clear of one another
+        An image of the same shape. Each face has a box with a plate like ``happy 0.98``: the label
+        and P(happy). Lines and letters grow with image and face; plates keep clear of one another
         where there is room.
     """
     drawn = np.array(image)
@@ -57,7 +57,7 @@ def annotate(
 
 
 def _within(prediction: Prediction, width: int, height: int) -> Area:
-    """Round a box to whole pixels of the picture; where its border cuts the face, so is the box."""
+    """Round a box to whole pixels of the image; where its border cuts the face, so is the box."""
     left, top, across, down = prediction.face.box
     x0, x1 = (round(min(max(x, 0), width)) for x in (left, left + across))
     y0, y1 = (round(min(max(y, 0), height)) for y in (top, top + down))
@@ -65,7 +65,7 @@ def _within(prediction: Prediction, width: int, height: int) -> Area:
 
 
 def _letters(box: Area, image: RgbImage) -> int:
-    """Choose the letters' height in pixels: a part of the face, within what suits the picture."""
+    """Choose the letters' height in pixels: a part of the face, within what suits the image."""
     side: float = min(image.shape[:2])
     return max(_SMALLEST, round(min(max((box[2] - box[0]) / 5, side / 100), side / 20)))
 
@@ -84,7 +84,7 @@ def _draw_frame(image: RgbImage, box: Area, colour: tuple[int, int, int]) -> Non
 
 
 def _fitting_plate(text: str, colour: tuple[int, int, int], letters: int, width: int) -> RgbImage:
-    """Make the text's plate; smaller, and then word under word, in a picture too narrow for it."""
+    """Make the text's plate; smaller, and then word under word, in an image too narrow for it."""
     below = text.replace(" ", "\n")
     for words, size in ((text, letters), (text, _SMALLEST), (below, _SMALLEST), (below, 9)):
         plate = _plate(words, colour, size)
@@ -116,7 +116,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _place(
     across: int, down: int, box: Area, taken: Sequence[Area], width: int, height: int
 ) -> Area:
-    """Choose where a plate goes: by its box, in the picture, and on no other plate if it can be."""
+    """Choose where a plate goes: by its box, in the image, and on no other plate if it can be."""
     left, top, right, bottom = box
     corners = (
         (left, top - down),
@@ -130,7 +130,7 @@ def _place(
     for x, y in corners:
         x, y = max(0, min(x, width - across)), max(0, min(y, height - down))
         areas.append((x, y, x + across, y + down))
-    # One that was pushed back into the picture covers its own face: only if nothing else is free.
+    # One that was pushed back into the image covers its own face: only if nothing else is free.
     free = [area for area in areas if not any(_overlap(area, other) for other in taken)]
     clear = [area for area in free if not _overlap(area, box)]
     return (clear or free or areas)[0]

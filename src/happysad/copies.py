@@ -1,4 +1,4 @@
-"""Where the annotated copies of pictures go."""
+"""Where the annotated copies of images go."""
 
 import os
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from PIL import Image
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import SUFFIXES, RgbImage
-from happysad.pictures import STDIN, is_glob, split_glob
+from happysad.sources import STDIN, is_glob, split_glob
 
 
-class Copies:
-    """Saves copies of pictures below one folder, or a single copy as one file.
+class AnnotatedCopies:
+    """Saves copies of images below one folder, or a single copy as one file.
 
-    In the folder each copy has the name of its picture and lies where the picture lies in the
+    In the folder each copy has the name of its image and lies where the image lies in the
     deepest folder that all sources share; so no two copies meet, and nothing but earlier copies is
     written over.
 
@@ -24,11 +24,11 @@ class Copies:
     """
 
     def __init__(self, out: Path, sources: Sequence[str]) -> None:
-        """Prepare for the copies of pictures.
+        """Prepare for the copies of images.
 
         Args:
-            out: A folder, made if missing; or for one picture a name such as ``annotated.jpg``.
-            sources: What `find_pictures` is to be given.
+            out: A folder, made if missing; or for one image a name such as ``annotated.jpg``.
+            sources: What `find_images` is to be given.
 
         Raises:
             HappysadError: ``out`` cannot be written to, or some sources lie in it.
@@ -38,7 +38,7 @@ class Copies:
         if self.folder is None:
             if len(sources) > 1 or Path(sources[0]).is_dir() or is_glob(sources[0]):
                 raise HappysadError(
-                    f"{out}: is the name of one file, and there may be several pictures; "
+                    f"{out}: is the name of one file, and there may be several images; "
                     "give a folder"
                 )
             return
@@ -55,14 +55,14 @@ class Copies:
         self._root = os.path.commonpath([_folder_of(source) for source in sources])
 
     def save(self, path: str, image: RgbImage) -> None:
-        """Write the copy of a picture.
+        """Write the copy of an image.
 
         Args:
-            path: The picture.
+            path: The image.
             image: What to write, ``uint8 [height, width, 3]``, RGB.
 
         Raises:
-            HappysadError: It cannot be written, or would take the place of the picture itself.
+            HappysadError: It cannot be written, or would take the place of the image itself.
         """
         target = self._target(path)
         if path != STDIN and _real(path) == _real(target):

@@ -120,11 +120,11 @@ def _self_test() -> Check:
         answers = []
         seconds = 0.0
         for label, seed in _DRAWN:
-            picture = np.full((480, 640, 3), (200, 210, 220), np.uint8)
+            image = np.full((480, 640, 3), (200, 210, 220), np.uint8)
             face = draw_face(int(label == "happy"), np.random.default_rng(seed), _SIDE)
-            picture[90 : 90 + _SIDE, 170 : 170 + _SIDE] = face
+            image[90 : 90 + _SIDE, 170 : 170 + _SIDE] = face
             start = time.perf_counter()
-            predictions = detector.predict(picture)
+            predictions = detector.predict(image)
             seconds = time.perf_counter() - start
             happy = [p.probability >= detector.classifier.info.threshold for p in predictions]
             answers.append(happy == [label == "happy"])
@@ -132,7 +132,7 @@ def _self_test() -> Check:
         return Check(name, False, str(error), "install happysad anew")
     if not all(answers):
         return Check(name, False, "drawn faces got wrong answers", "install happysad anew")
-    return Check(name, True, f"drawn faces found and told apart, {1000 * seconds:.0f} ms a picture")
+    return Check(name, True, f"drawn faces found and told apart, {1000 * seconds:.0f} ms an image")
 
 
 def _imagenet() -> Check:

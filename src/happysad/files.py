@@ -13,7 +13,7 @@ from happysad.errors import HappysadError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def convert_os_errors(path: Path) -> Iterator[None]:
     """Make a `HappysadError` of what the disk refuses."""
     try:
         yield
@@ -37,7 +37,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         HappysadError: It cannot be written; what was there before stays.
     """
-    with writing(path):
+    with convert_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         writer = f"{os.getpid()}-{threading.get_native_id()}"
@@ -82,7 +82,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         HappysadError: It cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
-    with writing(path):
+    with convert_os_errors(path):
         try:
             # Left by one that was killed.
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The one door for pictures: untrusted bytes or a path in, an RGB array out."""
+"""The one door for images: untrusted bytes or a path in, an RGB array out."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ RgbImage: TypeAlias = npt.NDArray[np.uint8]
 """``uint8 [height, width, 3]``, RGB, pixel values 0–255 as decoded."""
 
 Source: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | RgbImage
-"""What is taken for a picture: a path, a file's bytes, a binary file object, a Pillow image, or an
+"""What is taken for an image: a path, a file's bytes, a binary file object, a Pillow image, or an
 array ``uint8 [height, width, 3]`` (RGB) or ``[height, width]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
@@ -24,7 +24,7 @@ MAX_SIDE: Final = 65_535
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-_UNKNOWN: Final = "not a picture, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
+_UNKNOWN: Final = "not an image, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
 _ORIENTATION: Final = 0x0112
 # Quarter turns to the left, and then: mirrored or not.
 _TURNS: Final[dict[object, tuple[int, bool]]] = {
@@ -37,58 +37,58 @@ _TURNS: Final[dict[object, tuple[int, bool]]] = {
     8: (1, False),
 }
 _AT_ONCE: Final = 16_000_000
-"""Larger pictures, in pixels, are converted in strips."""
+"""Larger images, in pixels, are converted in strips."""
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
-    """Read one picture, upright and in RGB, whatever it was stored as.
+    """Read one image, upright and in RGB, whatever it was stored as.
 
     The format is recognised by content, not by name: JPEG, PNG, WebP, BMP, GIF or TIFF. The EXIF
-    orientation is applied, transparency is laid on white, grey, palette, CMYK and 16-bit pictures
+    orientation is applied, transparency is laid on white, grey, palette, CMYK and 16-bit images
     are converted, and of an animation the first frame is taken.
 
     Args:
         source: See `Source`.
-        max_pixels: Pictures with more pixels are refused before they are decoded; of WebP those
+        max_pixels: Images with more pixels are refused before they are decoded; of WebP those
             with more than half as many.
 
     Returns:
         ``uint8 [height, width, 3]``, RGB, 0–255.
 
     Raises:
-        ImageError: The file is missing, is not a picture, is damaged, or is too large.
+        ImageError: The file is missing, is not an image, is damaged, or is too large.
     """
-    return open_picture(source, max_pixels=max_pixels).pixels()
+    return open_image(source, max_pixels=max_pixels).pixels()
 
 
-def open_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> "Picture":
-    """Look at a picture's header: what `read_image` does, short of decoding.
+def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> "LazyImage":
+    """Look at an image's header: what `read_image` does, short of decoding.
 
     Args:
         source: See `Source`. A file object is read to its end.
-        max_pixels: Pictures with more pixels are refused; of WebP those with more than half as
+        max_pixels: Images with more pixels are refused; of WebP those with more than half as
             many.
 
     Raises:
-        ImageError: The file is missing, is not a picture, or is too large.
+        ImageError: The file is missing, is not an image, or is too large.
     """
-    return Picture(source, max_pixels)
+    return LazyImage(source, max_pixels)
 
 
-class Picture:
-    """A picture that is opened and checked, and decoded when it is asked for.
+class LazyImage:
+    """An image that is opened and checked, and decoded when it is asked for.
 
     Not for use from several threads at once.
 
     Attributes:
-        width: Of the upright picture at full resolution, in pixels.
+        width: Of the upright image at full resolution, in pixels.
         height: Likewise.
     """
 
     def __init__(self, source: Source, max_pixels: int) -> None:
-        """Use `open_picture`."""
+        """Use `open_image`."""
         self._name = str(source) if isinstance(source, str | Path) else "image"
         self._max_pixels = max_pixels
         self._decoded: RgbImage | None = None
@@ -108,7 +108,7 @@ class Picture:
                 self.width, self.height = _upright_size(image)
 
     def pixels(self, longest: int | None = None) -> RgbImage:
-        """Decode the picture, or take what an earlier call decoded if that is large enough.
+        """Decode the image, or take what an earlier call decoded if that is large enough.
 
         Args:
             longest: Its longer side needs no more pixels than this: a JPEG is then decoded at a
@@ -139,11 +139,11 @@ class Picture:
             return
         file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
         with Image.open(file, formats=FORMATS) as image:
-            # WebP's decoder holds a picture four times.
+            # WebP's decoder holds an image four times.
             webp = image.format == "WEBP"
             self._check_size(*image.size, self._max_pixels / 2 if webp else None)
             if image.format == "TIFF":
-                # A tile is decoded whole, however little of it lies inside the picture.
+                # A tile is decoded whole, however little of it lies inside the image.
                 tags = image.tag_v2  # type: ignore[attr-defined]
                 self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
             yield image
@@ -199,7 +199,7 @@ def _checked(array: npt.NDArray[np.generic]) -> RgbImage:
         if array.ndim == 3 and array.shape[2] == 3:
             return array.astype(np.uint8, copy=False)
     raise ImageError(
-        "array: a picture must be uint8 [height, width, 3] (RGB) or [height, width] (grey); "
+        "array: an image must be uint8 [height, width, 3] (RGB) or [height, width] (grey); "
         f"received {array.dtype} {list(array.shape)}"
     )
 
@@ -210,7 +210,7 @@ def _orientation(image: Image.Image) -> object:
         return None
     try:
         return image.getexif().get(_ORIENTATION)
-    # Garbage for EXIF makes Pillow raise nearly anything; viewers show such pictures as stored.
+    # Garbage for EXIF makes Pillow raise nearly anything; viewers show such images as stored.
     except Exception:
         return None
 
@@ -225,7 +225,7 @@ def _decoded(image: Image.Image) -> RgbImage:
     image.load()
     width, height = image.size
     turns, mirrored = _TURNS.get(_orientation(image), (0, False))
-    # Whole copies of a large picture, in each mode it passes through, would take a gigabyte.
+    # Whole copies of a large image, in each mode it passes through, would take a gigabyte.
     rows = height if width * height <= _AT_ONCE else _AT_ONCE // 4 // width
     scale = _scale(image, rows)
     if rows >= height and not turns and not mirrored:
@@ -265,7 +265,7 @@ def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
 
 
 def fit_square(image: RgbImage, size: int) -> RgbImage:
-    """Cut the largest centred square and scale it: a picture that is a face becomes a crop.
+    """Cut the largest centred square and scale it: an image that is a face becomes a crop.
 
     Args:
         image: ``uint8 [height, width, 3]``, RGB.

@@ -10,20 +10,20 @@ LABELS: Final = ("sad", "happy")
 """The two classes in the model's order: the index is the class number, happy = 1 = positive."""
 
 Point: TypeAlias = tuple[float, float]
-"""``(x, y)`` in pixels of the upright picture, from its top left corner."""
+"""``(x, y)`` in pixels of the upright image, from its top left corner."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture.
+    """A face in an image.
 
     Attributes:
-        box: ``(left, top, width, height)`` in pixels of the upright picture. It may reach outside
-            where the picture's border cuts the face.
+        box: ``(left, top, width, height)`` in pixels of the upright image. It may reach outside
+            where the image's border cuts the face.
         landmarks: Right eye, left eye, tip of the nose, right and left corner of the mouth, as the
-            person has them: the right eye is on the picture's left. Empty where the whole picture
+            person has them: the right eye is on the image's left. Empty where the whole image
             was taken as the face.
-        confidence: How sure the finder is that this is a face, 0–1.
+        confidence: How sure the face detector is that this is a face, 0–1.
     """
 
     box: tuple[float, float, float, float]
@@ -38,7 +38,7 @@ class Prediction:
     Attributes:
         label: ``"happy"``, ``"sad"`` or ``"uncertain"``.
         probability: P(happy), calibrated, 0–1.
-        face: Where it is in the picture.
+        face: Where it is in the image.
     """
 
     label: Label

@@ -27,8 +27,8 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "predict-output.schema.json"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a red, a blue and a broken picture, and a file that is no picture by name."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a red, a blue and a broken image, and a file that is no image by name."""
     folder = tmp_path_factory.mktemp("földer 笑")
     (folder / "deep").mkdir()
     Image.new("RGB", (40, 50), (255, 0, 0)).save(folder / "red.png")
@@ -68,26 +68,24 @@ def records(out: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_portrait_a_wall_and_a_broken_file(
-    pictures: Path, portrait: Path, tmp_path: Path
-) -> None:
+def test_a_portrait_a_wall_and_a_broken_file(images: Path, portrait: Path, tmp_path: Path) -> None:
     table = tmp_path / "new" / "answers.csv"
 
-    status, out, errors = predict(portrait, pictures, "--csv", table)
+    status, out, errors = predict(portrait, images, "--csv", table)
 
     assert status == 1
     head, face, *rest = out.splitlines()
-    assert head.split() == ["label", "P(happy)", "face", "picture"]
+    assert head.split() == ["label", "P(happy)", "face", "image"]
     label, probability, *place, path = face.split()
     assert label in ("happy", "sad", "uncertain") and 0 <= float(probability) <= 1
     assert place == ["1", "of", "1"] and path == str(portrait)
     assert sorted(" ".join(line.split()) for line in rest) == [
-        f"no face {pictures / 'deep' / 'blue.JPG'}",
-        f"no face {pictures / 'red.png'}",
+        f"no face {images / 'deep' / 'blue.JPG'}",
+        f"no face {images / 'red.png'}",
     ]
     error, summary = errors.splitlines()
-    assert error.startswith(f"error: {pictures / 'broken.jpg'}: ")
-    assert summary == f"4 pictures: 1 {label} face, 2 without a face, 1 could not be read"
+    assert error.startswith(f"error: {images / 'broken.jpg'}: ")
+    assert summary == f"4 images: 1 {label} face, 2 without a face, 1 could not be read"
 
     with table.open(encoding="utf-8", newline="") as file:
         rows = {Path(row["path"]).name: row for row in csv.DictReader(file)}
@@ -102,13 +100,13 @@ def test_a_portrait_a_wall_and_a_broken_file(
 
 
 def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
-    pictures: Path, portrait: Path
+    images: Path, portrait: Path
 ) -> None:
     sources: list[str | Path] = [
         portrait,
-        pictures / "red.png",
+        images / "red.png",
         "-",
-        pictures / "broken.jpg",
+        images / "broken.jpg",
         portrait,
     ]
 
@@ -125,13 +123,13 @@ def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
     assert (first["width"], first["height"]) == read_image(portrait).shape[1::-1]
     assert first == last == {**stdin, "path": str(portrait)}
     assert red["status"] == "no face"
-    assert str(pictures / "broken.jpg") in broken["error"]
+    assert str(images / "broken.jpg") in broken["error"]
 
 
-def test_whole_pictures_as_faces(model_files: Files, pictures: Path) -> None:
-    red = (pictures / "red.png").read_bytes()
+def test_whole_pictures_as_faces(model_files: Files, images: Path) -> None:
+    red = (images / "red.png").read_bytes()
 
-    status, out, _ = whole(model_files["float32"], "--json", "-", f"{pictures}/**/*.JPG", stdin=red)
+    status, out, _ = whole(model_files["float32"], "--json", "-", f"{images}/**/*.JPG", stdin=red)
 
     assert status == 0
     (first,), (second,) = (record["faces"] for record in records(out))
@@ -142,25 +140,25 @@ def test_whole_pictures_as_faces(model_files: Files, pictures: Path) -> None:
 
 
 def test_sources_that_are_not_there_are_told_one_by_one(
-    model_files: Files, pictures: Path, tmp_path: Path
+    model_files: Files, images: Path, tmp_path: Path
 ) -> None:
     status, out, errors = whole(
-        model_files["float32"], "--json", "none.png", "*.nothing", tmp_path, pictures / "red.png"
+        model_files["float32"], "--json", "none.png", "*.nothing", tmp_path, images / "red.png"
     )
 
     assert status == 1
     assert [record["status"] for record in records(out)] == ["error", "error", "error", "ok"]
     assert "none.png: no such file" in errors
     assert "*.nothing: no file matches" in errors
-    assert f"{tmp_path}: no pictures in this folder" in errors
+    assert f"{tmp_path}: no images in this folder" in errors
 
 
 def test_names_that_are_not_utf8_or_would_command_the_terminal(
-    model_files: Files, pictures: Path, tmp_path: Path
+    model_files: Files, images: Path, tmp_path: Path
 ) -> None:
     name = b"caf\xe9\x1b[2J.png"
     try:
-        (tmp_path / os.fsdecode(name)).write_bytes((pictures / "red.png").read_bytes())
+        (tmp_path / os.fsdecode(name)).write_bytes((images / "red.png").read_bytes())
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     table = tmp_path / "answers.csv"
@@ -173,10 +171,10 @@ def test_names_that_are_not_utf8_or_would_command_the_terminal(
     assert os.fsencode(record["path"]).endswith(name)
 
 
-def test_annotated_copies(pictures: Path, portrait: Path, tmp_path: Path) -> None:
+def test_annotated_copies(images: Path, portrait: Path, tmp_path: Path) -> None:
     before = portrait.read_bytes()
 
-    status, _, _ = predict(portrait, pictures, "--annotate", tmp_path / "out")
+    status, _, _ = predict(portrait, images, "--annotate", tmp_path / "out")
 
     assert status == 1
     assert portrait.read_bytes() == before
@@ -186,7 +184,7 @@ def test_annotated_copies(pictures: Path, portrait: Path, tmp_path: Path) -> Non
     assert copy.shape == original.shape
     changed = (np.abs(copy.astype(int) - original) > 60).any(axis=2)
     assert 0.001 < changed.mean() < 0.1
-    assert (read_image(written["red.png"]) == read_image(pictures / "red.png")).all()
+    assert (read_image(written["red.png"]) == read_image(images / "red.png")).all()
 
     predict(portrait, "--annotate", tmp_path / "one.png")
     one = read_image(tmp_path / "one.png")
@@ -261,21 +259,21 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
     with table.open(encoding="utf-8", newline="") as file:
         kept = [row["path"] for row in csv.DictReader(file)]
     assert 1 <= len(told) < 1000
-    # One picture may have been on its way from one output to the next.
+    # One image may have been on its way from one output to the next.
     assert 0 <= len(told) - len(kept) <= 1
     assert all(a == b["path"] for a, b in zip(kept, told, strict=False))
 
 
-def test_an_answer_is_written_as_soon_as_it_is_known(pictures: Path) -> None:
+def test_an_answer_is_written_as_soon_as_it_is_known(images: Path) -> None:
     process = subprocess.Popen(
-        [*HAPPYSAD, "--json", str(pictures / "red.png"), "-"],
+        [*HAPPYSAD, "--json", str(images / "red.png"), "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stdin and process.stdout
-    # Standard input is still open: the second picture is not there yet.
+    # Standard input is still open: the second image is not there yet.
     assert json.loads(process.stdout.readline())["path"].endswith("red.png")
-    out, _ = process.communicate((pictures / "red.png").read_bytes())
+    out, _ = process.communicate((images / "red.png").read_bytes())
     assert json.loads(out)["path"] == "-"
 
 

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[Any]:
-    """A bucket, ``s3://pictures``, of a server on this machine."""
+    """A bucket, ``s3://images``, of a server on this machine."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -31,7 +31,7 @@ def bucket() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
-        made = boto3.resource("s3").Bucket("pictures")
+        made = boto3.resource("s3").Bucket("images")
         made.create()
         yield made
     server.stop()
@@ -59,7 +59,7 @@ def driver(cluster: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 300 pictures, most of them one of ten portraits; one cannot be read."""
+    """A folder of 300 images, most of them one of ten portraits; one cannot be read."""
     folder = tmp_path_factory.mktemp("album")
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as file:
         portrait = file.convert("RGB")
@@ -70,5 +70,5 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             os.link(folder / f"{number % 10:03}.jpg", path)
     (folder / "123.jpg").unlink()
-    (folder / "123.jpg").write_bytes(b"no picture")
+    (folder / "123.jpg").write_bytes(b"no image")
     return folder

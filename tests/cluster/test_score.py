@@ -1,4 +1,4 @@
-"""`happysad score` on real clusters: every picture has one row, whatever dies."""
+"""`happysad score` on real clusters: every image has one row, whatever dies."""
 
 import io
 import json
@@ -19,11 +19,11 @@ import ray
 
 from happysad import Detector
 from happysad.cluster.job import Job
-from happysad.cluster.score import Scored, load_model, score
+from happysad.cluster.score import ScoringResult, load_model, score
 from happysad.cluster.summary import Scores
 from happysad.errors import HappysadError, StoreError
-from happysad.image import open_picture
-from happysad.results import picture_record
+from happysad.image import open_image
+from happysad.records import image_record
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 Rows = list[dict[str, Any]]
@@ -34,15 +34,15 @@ def rows_of(dest: Path) -> Rows:
     return rows
 
 
-def run(source: str | Path, dest: str | Path, **options: Any) -> Scored:
+def run(source: str | Path, dest: str | Path, **options: Any) -> ScoringResult:
     return score(str(source), str(dest), model=load_model(None), **options)
 
 
 def faces_in(path: Path) -> Any:
-    """What `happysad predict` tells of a picture."""
-    picture = open_picture(path)
-    predictions = Detector().predict(picture)
-    return picture_record("", (picture.width, picture.height), predictions)["faces"]
+    """What `happysad predict` tells of an image."""
+    image = open_image(path)
+    predictions = Detector().predict(image)
+    return image_record("", (image.width, image.height), predictions)["faces"]
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +59,8 @@ def test_each_picture_has_one_row_that_says_what_predict_says(whole: Rows, album
     assert [row["uri"] for row in whole] == [str(path) for path in sorted(album.iterdir())]
     assert whole[0]["status"] == "ok" and whole[0]["faces"] == faces_in(album / "000.jpg")
     broken = whole[123]
-    assert broken["status"] == "error" and "not a picture" in broken["error"]
-    assert broken["sha256"] and broken["size"] == len(b"no picture") and broken["faces"] == []
+    assert broken["status"] == "error" and "not an image" in broken["error"]
+    assert broken["sha256"] and broken["size"] == len(b"no image") and broken["faces"] == []
     assert sum(row["status"] == "error" for row in whole) == 1
 
 
@@ -122,7 +122,7 @@ def test_what_a_killed_worker_and_a_killed_node_had_is_done_again_once(
 
     assert killed and len(finished) == outcome.job.parts == 60
     assert rows_of(tmp_path / "out") == whole
-    assert outcome.scores.counts.pictures == 300
+    assert outcome.scores.counts.images == 300
 
 
 def kill_worker(cluster: Any) -> int:
@@ -168,14 +168,14 @@ def deadly_pictures() -> Callable[[], None]:
 
         import happysad.image
 
-        real = happysad.image.Picture.__init__
+        real = happysad.image.LazyImage.__init__
 
         def init(self: Any, source: Any, max_pixels: int) -> None:
             if source == b"deadly":
                 os._exit(11)
             real(self, source, max_pixels)
 
-        happysad.image.Picture.__init__ = init  # type: ignore[method-assign]
+        happysad.image.LazyImage.__init__ = init  # type: ignore[method-assign]
 
     return hook
 
@@ -196,11 +196,11 @@ def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: R
 
     command += ["--resume", "--json", "--report", "report.html"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr  # one picture cannot be read
+    assert done.returncode == 1, done.stderr  # one image cannot be read
     assert rows_of(out) == whole
     assert {path: path.stat().st_mtime_ns for path in before} == before
     facts = json.loads(done.stdout)
-    assert facts["pictures"] == 300 and facts["statuses"]["error"] == 1
+    assert facts["images"] == 300 and facts["statuses"]["error"] == 1
     assert sum(facts["histogram"]) == sum(facts["labels"].values()) == 299
     assert facts["failures"][0]["uri"] == str(album / "123.jpg")
     report = (tmp_path / "report.html").read_text("utf-8")
@@ -212,7 +212,7 @@ def test_pictures_and_rows_may_be_in_an_object_store(
 ) -> None:
     for name in ("000.jpg", "001.jpg", "123.jpg"):
         bucket.upload_file(str(album / name), f"album/{name}")
-    run("s3://pictures/album", "s3://pictures/scores", part=2)
+    run("s3://images/album", "s3://images/scores", part=2)
     made = sorted(item.key for item in bucket.objects.filter(Prefix="scores/part"))
     assert made == ["scores/part-000000.parquet", "scores/part-000001.parquet"]
     rows: Rows = []
@@ -220,9 +220,9 @@ def test_pictures_and_rows_may_be_in_an_object_store(
         bucket.download_file(key, str(tmp_path / "part.parquet"))
         rows += rows_of(tmp_path / "part.parquet")
     expected = [whole[0], whole[1], whole[123]]
-    assert rows == [row | {"uri": f"s3://pictures/album/{row['uri'][-7:]}"} for row in expected]
+    assert rows == [row | {"uri": f"s3://images/album/{row['uri'][-7:]}"} for row in expected]
     # Finished: there is nothing to do, and the sum is the same.
-    again = run("s3://pictures/album", "s3://pictures/scores", resume=True)
+    again = run("s3://images/album", "s3://images/scores", resume=True)
     assert again.scores.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
 
 
@@ -232,7 +232,7 @@ def test_what_cannot_run_says_why_in_one_line(
     out = tmp_path / "out"
     for source, dest, options, says in (
         (tmp_path / "nowhere", out, {}, "no such file or folder"),
-        (tmp_path, out, {}, "no pictures in this folder"),
+        (tmp_path, out, {}, "no images in this folder"),
         (album, album, {}, "give an empty folder"),
         ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
         (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster answers"),

@@ -9,13 +9,13 @@ from PIL import Image
 from happysad.cli import main
 from happysad.dataset.crop import crop_folder
 from happysad.errors import DatasetError
-from happysad.faces import FaceFinder, cut_faces
-from happysad.image import open_picture, read_image
+from happysad.faces import FaceDetector, crop_faces
+from happysad.image import open_image, read_image
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two pictures of one face, one of two, one of none, one that is damaged, and other files."""
+    """Two images of one face, one of two, one of none, one that is damaged, and other files."""
     cbook = pytest.importorskip("matplotlib.cbook")
     hopper = Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
     folder = tmp_path / "photos"
@@ -29,7 +29,7 @@ def photos(tmp_path: Path) -> Path:
     two.save(folder / "sad" / "zwölf.png")
     Image.new("RGB", (300, 200), "grey").save(folder / "sad" / "wall.png")
     (folder / "sad" / "torn.jpg").write_bytes((folder / "happy/Grace/1.jpg").read_bytes()[:9000])
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / "groups.csv").write_text(
         "path,group\nhappy/Grace/1.jpg,Grace\nsad/wall.png,Grace\n", encoding="utf-8"
     )
@@ -50,8 +50,8 @@ def test_faces_are_framed_as_predicting_frames_them(photos: Path, tmp_path: Path
         "happy/Grace/1.png",
         "sad/zwölf.png",
     ]
-    picture = open_picture(photos / "sad" / "zwölf.png")
-    (expected,) = cut_faces(picture, FaceFinder().find(picture)[:1], 64)
+    image = open_image(photos / "sad" / "zwölf.png")
+    (expected,) = crop_faces(image, FaceDetector().detect(image)[:1], 64)
     np.testing.assert_array_equal(read_image(out / "sad" / "zwölf.png"), expected)
     assert done.several == {"sad/zwölf.png": 2}
     assert done.no_face == ["sad/wall.png"]
@@ -87,7 +87,7 @@ def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path)
     walls = tmp_path / "walls"
     walls.mkdir()
     Image.new("RGB", (300, 200), "grey").save(walls / "wall.png")
-    with pytest.raises(DatasetError, match="no face found in 1 pictures"):
+    with pytest.raises(DatasetError, match="no face found in 1 images"):
         crop_folder(walls, out, 32)
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "walls"}
 
@@ -108,7 +108,7 @@ def test_the_command_counts_and_says_by_its_status_what_was_unreadable(
     assert run("one") == 1
     output = capsys.readouterr()
     assert "3 faces in" in output.out
-    assert "1 pictures have several" in output.out
+    assert "1 images have several" in output.out
     assert "skipped: sad/torn.jpg" in output.err
     assert run("two", "--json") == 1
     counts = json.loads(capsys.readouterr().out)

@@ -35,13 +35,13 @@ def changed_copies(picture: Image.Image) -> list[Image.Image]:
 def test_recompressed_resized_and_relit_copies_are_found_and_strangers_are_not(
     faces: Path,
 ) -> None:
-    pictures = [Image.open(path).convert("RGB") for path in sorted(faces.rglob("*.png"))[:40]]
-    copies = [copy for picture in pictures[:10] for copy in changed_copies(picture)]
-    pairs = near_duplicates(np.stack([thumbnail(picture) for picture in pictures + copies]))
-    expected = {(index // 5, len(pictures) + index) for index in range(len(copies))}
+    images = [Image.open(path).convert("RGB") for path in sorted(faces.rglob("*.png"))[:40]]
+    copies = [copy for image in images[:10] for copy in changed_copies(image)]
+    pairs = near_duplicates(np.stack([thumbnail(image) for image in images + copies]))
+    expected = {(index // 5, len(images) + index) for index in range(len(copies))}
     found = {(int(a), int(b)) for a, b in pairs}
     assert len(expected & found) >= 0.95 * len(expected)
-    strangers = {(a, b) for a, b in found if b < len(pictures)}
+    strangers = {(a, b) for a, b in found if b < len(images)}
     assert not strangers
 
 

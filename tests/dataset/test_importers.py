@@ -21,7 +21,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "fer2013"
 ONE_GREY = " ".join(["120"] * 48 * 48)
 
 
-def picture(value: int, form: str = "PNG") -> bytes:
+def image(value: int, form: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (value, 0, 0)).save(file, form)
     return file.getvalue()
@@ -119,11 +119,11 @@ def test_bad_pixels_are_listed_with_their_line(tmp_path: Path, pixels: str, reas
 def test_parquet_with_named_classes_keeps_the_bytes(tmp_path: Path) -> None:
     names = ["anger", "Happiness", "sadness"]
     data = tmp_path / "data"
-    jpeg = picture(9, "JPEG")
-    write_parquet(data / "train-00000-of-00002.parquet", [jpeg, picture(2)], [1, 2], names)
-    write_parquet(data / "train-00001-of-00002.parquet", [picture(3)] * 3, [0, 1, -1], names)
-    write_parquet(data / "test-00000-of-00001.parquet", [picture(4)], [2], names)
-    write_parquet(data / "validation" / "0000.parquet", [picture(5)], [2], names)
+    jpeg = image(9, "JPEG")
+    write_parquet(data / "train-00000-of-00002.parquet", [jpeg, image(2)], [1, 2], names)
+    write_parquet(data / "train-00001-of-00002.parquet", [image(3)] * 3, [0, 1, -1], names)
+    write_parquet(data / "test-00000-of-00001.parquet", [image(4)], [2], names)
+    write_parquet(data / "validation" / "0000.parquet", [image(5)], [2], names)
     done = import_dataset(tmp_path, tmp_path / "out")
     assert files(tmp_path / "out") == [
         "test/sad/f0.png",
@@ -137,21 +137,21 @@ def test_parquet_with_named_classes_keeps_the_bytes(tmp_path: Path) -> None:
 
 
 def test_parquet_with_text_labels_and_rows_without_images(tmp_path: Path) -> None:
-    images = [picture(1), picture(2), None, b"junk", picture(3)]
+    images = [image(1), image(2), None, b"junk", image(3)]
     labels = ["joy", "sad", "sad", "happy", None]
     source = write_parquet(tmp_path / "faces.parquet", images, labels)
     done = import_dataset(source, tmp_path / "out")
     assert done.counts == {("training", "happy"): 1, ("training", "sad"): 1}
     assert done.bad == [
         "faces.parquet, row 3: the row holds no image bytes",
-        "faces.parquet, row 4: cannot be read (not a picture, or not JPEG, PNG, WebP, BMP, GIF or "
+        "faces.parquet, row 4: cannot be read (not an image, or not JPEG, PNG, WebP, BMP, GIF or "
         "TIFF; convert it to JPEG)",
         "faces.parquet, row 5: has no label",
     ]
 
 
 def test_numbers_without_names_need_to_be_explained(tmp_path: Path) -> None:
-    source = write_parquet(tmp_path / "faces.parquet", [picture(1), picture(2)], [0, 1])
+    source = write_parquet(tmp_path / "faces.parquet", [image(1), image(2)], [0, 1])
     with pytest.raises(DatasetError, match=r"its labels are '0' \(1\), '1' \(1\); if two of them"):
         import_dataset(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -169,7 +169,7 @@ def test_a_table_of_paths_with_groups_and_splits(tmp_path: Path) -> None:
     for number, name in enumerate(["a/笑.jpg", "b/笑.jpg", "c.png", "d.png", "e.png"]):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(picture(number, "PNG"))
+        path.write_bytes(image(number, "PNG"))
     rows = [
         ("a/笑.jpg", "happy", "anna", ""),
         ("b/笑.jpg", "Joy", "bert", "train"),
@@ -187,7 +187,7 @@ def test_a_table_of_paths_with_groups_and_splits(tmp_path: Path) -> None:
 def test_nothing_is_written_outside_the_output(tmp_path: Path) -> None:
     work = tmp_path / "work"
     (work / "in").mkdir(parents=True)
-    (work / "evil.png").write_bytes(picture(1))
+    (work / "evil.png").write_bytes(image(1))
     rows = [
         ("../evil.png", "happy", ""),
         ("../evil.png", "happy", "../../up"),
@@ -213,7 +213,7 @@ def test_any_name_in_a_source_becomes_a_safe_one(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     table = {
-        "image": [{"bytes": picture(1), "path": name}] * 2,
+        "image": [{"bytes": image(1), "path": name}] * 2,
         "label": ["happy", "happy"],
     }
     try:
@@ -271,7 +271,7 @@ def test_parquet_that_is_damaged_or_of_another_kind(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1], "b": ["x"]}), other)
     with pytest.raises(DatasetError, match=r"has the columns 'a', 'b'; needed are one of images"):
         import_dataset(other, tmp_path / "out")
-    whole = write_parquet(tmp_path / "w.parquet", [picture(1)] * 50, ["sad"] * 50)
+    whole = write_parquet(tmp_path / "w.parquet", [image(1)] * 50, ["sad"] * 50)
     content = bytearray(whole.read_bytes())
     content[20:120] = bytes(100)
     whole.write_bytes(bytes(content))
@@ -297,7 +297,7 @@ def test_a_class_may_stand_for_several_labels() -> None:
 def test_other_emotions_are_kept_if_asked_for(tmp_path: Path) -> None:
     source = write_parquet(
         tmp_path / "faces.parquet",
-        [picture(value) for value in range(4)],
+        [image(value) for value in range(4)],
         ["happy", "sad", "fear", "../../evil"],
     )
     done = import_dataset(source, tmp_path / "out", others=True)

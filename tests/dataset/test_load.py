@@ -100,8 +100,8 @@ def test_room_for_all_crops_is_taken_at_once(folder: Path) -> None:
 
 
 def test_pictures_need_not_be_square(folder: Path) -> None:
-    picture = Image.new("RGB", (60, 20), "red")
-    picture.paste("blue", (20, 0, 40, 20))
-    picture.save(folder / "happy" / "a_wide.png")
+    image = Image.new("RGB", (60, 20), "red")
+    image.paste("blue", (20, 0, 40, 20))
+    image.save(folder / "happy" / "a_wide.png")
     crop = load(folder, 16).crops[0]
     assert (crop[:, 1:-1] == (0, 0, 255)).all()

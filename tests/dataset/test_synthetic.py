@@ -34,8 +34,8 @@ def test_the_same_seed_draws_the_same_dataset(tmp_path: Path) -> None:
         make_dataset(tmp_path / name, 4, seed, size=32)
 
     def digest(name: str) -> str:
-        pictures = sorted((tmp_path / name).rglob("*.png"))
-        pixels = b"".join(read_image(path).tobytes() for path in pictures)
+        images = sorted((tmp_path / name).rglob("*.png"))
+        pixels = b"".join(read_image(path).tobytes() for path in images)
         return hashlib.sha256(pixels).hexdigest()
 
     assert digest("a") == digest("b") != digest("c")

@@ -1,4 +1,4 @@
-"""What is in a picture goes nowhere but into the answer."""
+"""What is in an image goes nowhere but into the answer."""
 
 import base64
 import csv
@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SECRET = "the-secret-of-this-picture"
+SECRET = "the-secret-of-this-image"
 HAPPYSAD = [sys.executable, "-m", "happysad"]
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder with a face, a picture without one, and a broken one, all with a secret inside."""
+def images(tmp_path: Path) -> Path:
+    """A folder with a face, an image without one, and a broken one, all with a secret inside."""
     cbook = pytest.importorskip("matplotlib.cbook")
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     exif = Image.Exif()
     exif[0x010E] = SECRET
@@ -35,26 +35,26 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def traces(pictures: Path) -> list[bytes]:
-    """What would give a picture away: its text, pieces of its file, also in base64, and pixels."""
+def traces(images: Path) -> list[bytes]:
+    """What would give an image away: its text, pieces of its file, also in base64, and pixels."""
     found = [SECRET.encode()]
-    for path in pictures.iterdir():
+    for path in images.iterdir():
         content = path.read_bytes()
         for piece in (content, content[-9000:], content[len(content) // 2 :]):
             # Of each of the three ways in which base64 may begin.
             found += [base64.b64encode(piece[i : i + 48]) for i in range(3)]
             found.append(piece[:48])
     for name in ("a.jpg", "b.png"):
-        pixels = np.asarray(Image.open(pictures / name))
+        pixels = np.asarray(Image.open(images / name))
         found += [pixels[y, 30:62].tobytes() for y in range(10, len(pixels), 40)]
     return found
 
 
-def assert_nothing_of(pictures: Path, *, text: bytes, left: Path) -> None:
+def assert_nothing_of(images: Path, *, text: bytes, left: Path) -> None:
     said = [("what was printed", text)]
     said += [(str(path), path.read_bytes()) for path in left.rglob("*") if path.is_file()]
     for where, content in said:
-        for trace in traces(pictures):
+        for trace in traces(images):
             assert trace not in content, f"{trace[:60]!r} in {where}"
 
 
@@ -66,60 +66,60 @@ def temporary() -> Iterator[Path]:
 
 
 def run(temporary: Path, *words: str | Path) -> bytes:
-    """Run happysad on the pictures; gives all that it printed."""
+    """Run happysad on the images; gives all that it printed."""
     places = dict.fromkeys(("TMPDIR", "RAY_TMPDIR", "HOME"), str(temporary))
     env = os.environ | places | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*HAPPYSAD, *words], capture_output=True, env=env)
-    assert done.returncode == 1, done.stderr  # one picture is broken
+    assert done.returncode == 1, done.stderr  # one image is broken
     return done.stdout + done.stderr
 
 
-def test_the_traces_would_be_found(pictures: Path, tmp_path: Path) -> None:
+def test_the_traces_would_be_found(images: Path, tmp_path: Path) -> None:
     copy = tmp_path / "left" / "copy"
     copy.parent.mkdir()
     for content in (
-        (pictures / "a.jpg").read_bytes(),
-        b"x" + base64.b64encode(b"yz" + (pictures / "b.png").read_bytes()[-9000:]),
-        np.asarray(Image.open(pictures / "b.png")).tobytes(),
+        (images / "a.jpg").read_bytes(),
+        b"x" + base64.b64encode(b"yz" + (images / "b.png").read_bytes()[-9000:]),
+        np.asarray(Image.open(images / "b.png")).tobytes(),
     ):
         copy.write_bytes(content)
         with pytest.raises(AssertionError, match=r"left/copy"):
-            assert_nothing_of(pictures, text=b"", left=copy.parent)
+            assert_nothing_of(images, text=b"", left=copy.parent)
 
 
-def test_predicting_leaves_answers_alone(pictures: Path, temporary: Path, tmp_path: Path) -> None:
+def test_predicting_leaves_answers_alone(images: Path, temporary: Path, tmp_path: Path) -> None:
     table = tmp_path / "faces.csv"
-    printed = run(temporary, "predict", pictures, "--json", "--csv", table)
+    printed = run(temporary, "predict", images, "--json", "--csv", table)
     rows = list(csv.DictReader(io.StringIO(table.read_text("utf-8"))))
     assert len(rows) == 3
     assert list(temporary.iterdir()) == []
-    assert_nothing_of(pictures, text=printed + table.read_bytes(), left=temporary)
+    assert_nothing_of(images, text=printed + table.read_bytes(), left=temporary)
 
 
-def test_scoring_leaves_answers_alone(pictures: Path, temporary: Path, tmp_path: Path) -> None:
+def test_scoring_leaves_answers_alone(images: Path, temporary: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     report, scores = tmp_path / "scores.html", tmp_path / "scores"
-    printed = run(temporary, "score", pictures, "--out", scores, "--report", report)
+    printed = run(temporary, "score", images, "--out", scores, "--report", report)
     # Ray's logs are here, and whatever it moved out of memory.
     assert any(temporary.rglob("*.log"))
-    assert_nothing_of(pictures, text=printed + report.read_bytes(), left=temporary)
-    assert_nothing_of(pictures, text=b"", left=scores)
+    assert_nothing_of(images, text=printed + report.read_bytes(), left=temporary)
+    assert_nothing_of(images, text=b"", left=scores)
 
 
-def test_the_server_tells_nobody(pictures: Path) -> None:
+def test_the_server_tells_nobody(images: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     import httpx
     from running import serving
 
     # It could not write a byte into any file if it wanted to.
     with serving("--workers", "1", may_write=False) as server:
-        for path in sorted(pictures.iterdir()):
+        for path in sorted(images.iterdir()):
             kind = {"content-type": "image/jpeg"}
             httpx.post(f"{server.url}/v1/predict", content=path.read_bytes(), headers=kind)
-        files = [("files", (f"{SECRET}.jpg", path.read_bytes())) for path in pictures.iterdir()]
+        files = [("files", (f"{SECRET}.jpg", path.read_bytes())) for path in images.iterdir()]
         answer = httpx.post(f"{server.url}/v1/predict", files=files)
         assert len(json.loads(answer.content)) == 3
         metrics = httpx.get(f"{server.url}/metrics").content
         assert b"happysad_pictures" in metrics
         _, log = server.stop()
-    assert_nothing_of(pictures, text=metrics + log.encode(), left=pictures / "none")
+    assert_nothing_of(images, text=metrics + log.encode(), left=images / "none")

@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def lay_desk(folder: Path) -> None:
-    """Lay out the pictures and the video that the pages speak of."""
+    """Lay out the images and the video that the pages speak of."""
     (folder / "holiday").mkdir()
     for name in ("party.jpg", "holiday/1.jpg"):
         shutil.copy(GRACE_HOPPER, folder / name)

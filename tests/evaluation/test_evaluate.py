@@ -22,7 +22,7 @@ def testset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces, and one file with an awkward name that is no image."""
     folder = tmp_path_factory.mktemp("data") / "faces <test>"
     make_dataset(folder, 24, seed=3, size=32)
-    (folder / "sad" / "<b>笑.png").write_bytes(b"not a picture")
+    (folder / "sad" / "<b>笑.png").write_bytes(b"not an image")
     return folder
 
 
@@ -168,6 +168,6 @@ def test_command_line(run: Path, testset: Path) -> None:
     )
 
     assert "data:image/jpeg" in report.read_text("utf-8")
-    result = CliRunner().invoke(app, [str(run), str(testset), "--no-pictures"])
+    result = CliRunner().invoke(app, [str(run), str(testset), "--no-images"])
     assert "data:image/jpeg" not in report.read_text("utf-8"), "no face is shown"
     assert not report.with_name("mistakes.png").exists()

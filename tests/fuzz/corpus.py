@@ -1,4 +1,4 @@
-"""Broken and hostile pictures, by kind, and what becomes of them.
+"""Broken and hostile images, by kind, and what becomes of them.
 
 python tests/fuzz/corpus.py
 """
@@ -23,7 +23,7 @@ TEXT = (b"", b"hello", b"<svg/>", b"%PDF-1.7\n", b"PK\3\4", b"\0\0\0\x18ftypheic
 
 def corpus() -> Iterator[tuple[str, bytes]]:
     """Give pairs of a kind and a file of it."""
-    whole = seeds.pictures()
+    whole = seeds.images()
     for content in whole:
         form = str(Image.open(io.BytesIO(content)).format)
         for percent in range(1, 100):
@@ -33,11 +33,11 @@ def corpus() -> Iterator[tuple[str, bytes]]:
             if content[:4] != other[:4]:
                 yield "the beginning of another format", other[:8] + content[8:]
     for content in TEXT:
-        yield "no picture: nothing, text, zeros, other formats", content
+        yield "no image: nothing, text, zeros, other formats", content
     for content in _bombs():
         yield "200 million pixels and more, in 30 to 200,000 bytes", content
     for content in _swollen():
-        yield "a small picture with 500 MB of text or profile, compressed", content
+        yield "a small image with 500 MB of text or profile, compressed", content
     for content in _loops():
         yield "TIFF and GIF whose parts point at themselves, or at thousands", content
     for content in _garbage():
@@ -57,11 +57,11 @@ def _bombs() -> Iterator[bytes]:
         + b"\x02\x02\x4c\x01\0;"
     )
     yield b"BM" + struct.pack("<IIIIiiHHIIIIII", 54, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
-    jpeg = seeds.pictures()[2]
+    jpeg = seeds.images()[2]
     at = jpeg.index(b"\xff\xc0") + 5
     yield jpeg[:at] + struct.pack(">HH", 65_500, 65_500) + jpeg[at + 4 :]
     yield _tiff([(256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, 8), (279, 100)])
-    # A small picture in one tile of hundreds of millions of pixels.
+    # A small image in one tile of hundreds of millions of pixels.
     tile = [(322, side), (323, side), (324, 8), (325, 100)]
     yield _tiff([(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), *tile])
     yield _png([(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 1, 8, 2, 0, 0, 0)), (b"IDAT", b"")])
@@ -84,7 +84,7 @@ def _loops() -> Iterator[bytes]:
         yield _tiff(tags, following=following)
     yield _tiff([(330, 8), *tags])
     yield b"II*\0\x08\0\0\0" + b"\xff\xff" + struct.pack("<HHII", 256, 4, 2**31, 8) * 65_535
-    gif = seeds.pictures()[17]
+    gif = seeds.images()[17]
     start = gif.index(b"!\xf9")
     yield gif[:start] + gif[start:-1] * 2_000 + b";"
     yield gif[:start] + b"!\xfe" + b"\xff" * 1_000_000
@@ -92,7 +92,7 @@ def _loops() -> Iterator[bytes]:
 
 def _garbage() -> Iterator[bytes]:
     rng = np.random.default_rng(0)
-    face = Image.open(io.BytesIO(seeds.pictures()[6])).convert("RGB")
+    face = Image.open(io.BytesIO(seeds.images()[6])).convert("RGB")
     looped = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x8769, 4, 1, 8) + bytes(4)
     for exif in (b"Exif\0\0" + rng.bytes(2000), b"Exif\0\0II*\0\xff\xff\xff\xff", looped):
         for form in ("JPEG", "PNG", "WEBP"):

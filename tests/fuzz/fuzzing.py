@@ -75,11 +75,11 @@ def mutated(originals: list[bytes], rng: np.random.Generator) -> bytes:
 
 @contextmanager
 def image() -> Iterator[Reader]:
-    """Pictures."""
-    from happysad.image import open_picture
+    """Images."""
+    from happysad.image import open_image
 
     def read(content: bytes) -> None:
-        open_picture(content).pixels(100 if len(content) % 2 else None)
+        open_image(content).pixels(100 if len(content) % 2 else None)
 
     yield read
 
@@ -126,7 +126,7 @@ def table() -> Iterator[Reader]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "table")
         for name in ("happy", "sad"):
-            Path(folder, f"{name}.png").write_bytes(seeds.pictures()[5])
+            Path(folder, f"{name}.png").write_bytes(seeds.images()[5])
         numbers = iter(range(10**9))
 
         def read(content: bytes) -> None:
@@ -178,7 +178,7 @@ def body() -> Iterator[Reader]:
 
 # What is read, what is mutated for it, and its share of all inputs.
 TARGETS = {
-    "image": (image, seeds.pictures, 0.6),
+    "image": (image, seeds.images, 0.6),
     "model": (model, seeds.models, 0.05),
     "recipe": (recipe, seeds.recipes, 0.1),
     "table": (table, seeds.tables, 0.1),

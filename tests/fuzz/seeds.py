@@ -13,8 +13,8 @@ from happysad.dataset.synthetic import draw_face
 from happysad.released import FOLDER, MODEL
 
 
-def pictures() -> list[bytes]:
-    """Draw one face and store it in every way that a picture may be stored."""
+def images() -> list[bytes]:
+    """Draw one face and store it in every way that an image may be stored."""
     face = Image.fromarray(draw_face(1, np.random.default_rng(0), 48))
     grey = np.asarray(face.convert("L"))
     glassy = face.convert("RGBA")
@@ -23,7 +23,7 @@ def pictures() -> list[bytes]:
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x9286] = "a comment"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Pillow leaves a JPEG's settings in the picture, and stumbles over them: each is drawn anew.
+    # Pillow leaves a JPEG's settings in the image, and stumbles over them: each is drawn anew.
     made: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (face, "JPEG", {"exif": exif, "icc_profile": profile}),
         (face, "JPEG", {"progressive": True, "quality": 40}),
@@ -97,7 +97,7 @@ def _parquet() -> Iterator[bytes]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    image = {"bytes": pictures()[5], "path": "a.png"}
+    image = {"bytes": images()[5], "path": "a.png"}
     names = {"label": {"names": ["sad", "happy"], "_type": "ClassLabel"}}
     described = json.dumps({"info": {"features": names}})
     table = pa.table({"image": [image] * 3, "label": [0, 1, 1]})
@@ -115,8 +115,8 @@ def groups() -> list[bytes]:
 
 
 def bodies() -> list[bytes]:
-    """Write requests' bodies: a picture, and forms of several; the boundary is ``frontier``."""
-    some = [content for content in pictures() if len(content) < 6000][::4]
+    """Write requests' bodies: an image, and forms of several; the boundary is ``frontier``."""
+    some = [content for content in images() if len(content) < 6000][::4]
     parts = [
         b"--frontier\r\nContent-Disposition: form-data; name=files; filename=%d.jpg\r\n"
         b"Content-Type: image/jpeg\r\n\r\n%s\r\n" % (i, content)

@@ -1,4 +1,4 @@
-"""Every kind of broken picture has its known outcome."""
+"""Every kind of broken image has its known outcome."""
 
 import io
 import warnings
@@ -30,10 +30,10 @@ def test_broken_pictures_are_refused_or_read_at_little_cost() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_with_garbage_for_exif_is_shown_as_stored(form: str) -> None:
-    picture = Image.open(io.BytesIO(seeds.pictures()[5])).convert("RGB")
+    image = Image.open(io.BytesIO(seeds.images()[5])).convert("RGB")
     file = io.BytesIO()
-    picture.save(file, form, exif=b"Exif\0\0garbage and more", quality=95)
-    assert np.abs(read_image(file.getvalue()) - np.asarray(picture, int)).mean() < 20
+    image.save(file, form, exif=b"Exif\0\0garbage and more", quality=95)
+    assert np.abs(read_image(file.getvalue()) - np.asarray(image, int)).mean() < 20
 
 
 def test_the_corpus_holds_every_kind() -> None:
@@ -47,7 +47,7 @@ def test_the_corpus_holds_every_kind() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_cut_off_is_whole_or_refused() -> None:
     were_read = 0
-    for content in seeds.pictures():
+    for content in seeds.images():
         whole = read_image(content)
         for percent in range(1, 100):
             try:

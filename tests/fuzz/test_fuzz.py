@@ -24,11 +24,11 @@ def test_a_process_that_ends_is_noticed_and_its_input_kept(
     # Python lets a start-up file speak first: here one that ends the reader at its third input.
     (tmp_path / "sitecustomize.py").write_text(
         "import happysad.image as image, os, itertools\n"
-        "calls, whole = itertools.count(), image.open_picture\n"
+        "calls, whole = itertools.count(), image.open_image\n"
         "def broken(source, **options):\n"
         "    next(calls) == 2 and os.abort()\n"
         "    return whole(source, **options)\n"
-        "image.open_picture = broken\n"
+        "image.open_image = broken\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     failures, total = fuzz("image", 5, tmp_path / "kept")
@@ -36,11 +36,11 @@ def test_a_process_that_ends_is_noticed_and_its_input_kept(
     assert failures == [Failure("image", 2, "the process ended with -6")]
     assert total["accepted"] + total["refused"] == 2
     kept = (tmp_path / "kept" / "image-2").read_bytes()
-    assert kept == mutated(seeds.pictures(), np.random.default_rng((0, 2)))
+    assert kept == mutated(seeds.images(), np.random.default_rng((0, 2)))
 
 
 def test_inputs_differ_and_are_the_same_when_made_again() -> None:
-    originals = seeds.pictures()
+    originals = seeds.images()
     made = [mutated(originals, np.random.default_rng((0, i))) for i in range(100)]
     assert made == [mutated(originals, np.random.default_rng((0, i))) for i in range(100)]
     assert len(set(made)) > 95

@@ -18,6 +18,6 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def hopper() -> Path:
-    """Matplotlib's picture of Grace Hopper: one face."""
+    """Matplotlib's image of Grace Hopper: one face."""
     cbook = pytest.importorskip("matplotlib.cbook")
     return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))

@@ -71,10 +71,10 @@ def test_a_whole_picture_can_be_taken_for_the_face(server: Server, hopper: Path)
 
 
 def test_what_is_no_picture_is_refused_with_the_reason(server: Server, hopper: Path) -> None:
-    problem(post(server, b""), 400, "no picture")
+    problem(post(server, b""), 400, "no image")
     problem(post(server, b"hello", "text/plain"), 415, "unknown kind of body")
-    problem(post(server, b"hello"), 422, "unreadable picture")
-    problem(post(server, hopper.read_bytes()[:2000]), 422, "unreadable picture")
+    problem(post(server, b"hello"), 422, "unreadable image")
+    problem(post(server, hopper.read_bytes()[:2000]), 422, "unreadable image")
     form = httpx.post(f"{server.url}/v1/predict", files={"files": ("", b"")})
     assert form.status_code == 400
     broken = post(server, b"nonsense", "multipart/form-data; boundary=x")
@@ -94,15 +94,15 @@ def test_limits_are_kept(server: Server, hopper: Path) -> None:
     files = [("files", (f"{i}.jpg", hopper.read_bytes())) for i in range(5)]
     many = httpx.post(f"{server.url}/v1/predict", files=files)
     assert "at most 4" in problem(many, 400, "malformed body")
-    assert "pixels" in problem(post(server, bomb(), "image/png"), 422, "unreadable picture")
+    assert "pixels" in problem(post(server, bomb(), "image/png"), 422, "unreadable image")
 
 
 def bomb() -> bytes:
     """Two hundred megapixels in a PNG of 200 kB."""
-    picture = io.BytesIO()
-    Image.new("1", (20_000, 10_000)).save(picture, "PNG")
-    assert len(zlib.compress(picture.getvalue())) < 300_000
-    return picture.getvalue()
+    image = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(image, "PNG")
+    assert len(zlib.compress(image.getvalue())) < 300_000
+    return image.getvalue()
 
 
 def test_unknown_paths_and_methods_are_problems_too(server: Server) -> None:
@@ -158,7 +158,7 @@ def test_garbage_is_answered_politely(server: Server, body: bytes, kind: str, st
 
 
 def test_it_does_what_its_openapi_description_says(server: Server, tmp_path: Path) -> None:
-    """But for one thing that a schema cannot say: which bytes are a picture."""
+    """But for one thing that a schema cannot say: which bytes are an image."""
     command = [str(Path(sys.executable).with_name("st")), "run", f"{server.url}/openapi.json"]
     options = "--max-examples 30 --seed 1 --exclude-checks positive_data_acceptance --no-color"
     done = subprocess.run(

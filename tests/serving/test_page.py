@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures, the camera, both modes."""
+"""The page in a real browser: images, the camera, both modes."""
 
 import io
 import re
@@ -77,8 +77,8 @@ def choose_device(page: Page) -> None:
 
 def test_a_chosen_picture_shows_its_face(page: Page, hopper: Path) -> None:
     page.set_input_files("#files", [hopper, Path(__file__)])
-    expect(page.locator("#status")).to_have_text("1 face in 1 picture; 1 without an answer")
-    expect(page.locator("figcaption").first).to_contain_text("cannot read the picture")
+    expect(page.locator("#status")).to_have_text("1 face in 1 image; 1 without an answer")
+    expect(page.locator("figcaption").first).to_contain_text("cannot read the image")
     answer = page.locator("figcaption").last
     expect(answer).to_contain_text(re.compile(r"face 1: (happy|sad|uncertain), P\(happy\) \d+ %"))
 
@@ -102,7 +102,7 @@ def test_the_camera_is_watched(page: Page, where: str) -> None:
         re.compile(r"(happy|sad|uncertain), P\(happy\) \d+ %"), timeout=20_000
     )
     expect(page.locator("#view")).to_be_visible()
-    assert ("POST" in sent) == (where == "server"), "on the device, no picture is sent"
+    assert ("POST" in sent) == (where == "server"), "on the device, no image is sent"
     page.get_by_role("button", name="stop the camera").click()
     expect(page.locator("#view")).not_to_be_visible()
 
@@ -119,7 +119,7 @@ def test_the_device_answers_as_the_server_does(
     ).json()
     choose_device(page)
     page.set_input_files("#files", face)
-    expect(page.locator("#status")).to_have_text("1 face in 1 picture")
+    expect(page.locator("#status")).to_have_text("1 face in 1 image")
     shown = re.search(r"(\d+) %", page.locator("figcaption").inner_text())
     assert shown
     assert abs(int(shown[1]) / 100 - record["faces"][0]["probability"]) < 0.02
@@ -128,12 +128,12 @@ def test_the_device_answers_as_the_server_does(
 def test_it_says_where_pictures_go(page: Page) -> None:
     expect(page.locator("#promise")).to_contain_text("sent to this server")
     page.get_by_label("on this device").check()
-    expect(page.locator("#promise")).to_contain_text("No picture leaves this device")
+    expect(page.locator("#promise")).to_contain_text("No image leaves this device")
 
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_fits_the_screen(page: Page, width: int, hopper: Path) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     page.set_input_files("#files", hopper)
-    expect(page.locator("#status")).to_have_text("1 face in 1 picture")
+    expect(page.locator("#status")).to_have_text("1 face in 1 image")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

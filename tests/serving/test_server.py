@@ -28,16 +28,16 @@ def predict(server: Server, picture: bytes) -> httpx.Response:
 
 
 def test_too_many_at_once_are_sent_away_and_all_others_answered(hopper: Path) -> None:
-    picture = hopper.read_bytes()
+    image = hopper.read_bytes()
     with serving("--threads", "1", "--queue", "2") as server:
         with ThreadPoolExecutor(16) as clients:
-            responses = list(clients.map(lambda _: predict(server, picture), range(64)))
+            responses = list(clients.map(lambda _: predict(server, image), range(64)))
         statuses = Counter(response.status_code for response in responses)
         assert set(statuses) == {200, 503}, statuses
         sent_away = [response for response in responses if response.status_code == 503]
         assert all(response.headers["retry-after"] == "1" for response in sent_away)
         assert all(response.json()["reason"] == "busy" for response in sent_away)
-        assert predict(server, picture).status_code == 200, "afterwards all is as before"
+        assert predict(server, image).status_code == 200, "afterwards all is as before"
         assert "happysad_queue 0.0" in httpx.get(f"{server.url}/metrics").text
 
 
@@ -105,7 +105,7 @@ def test_other_sites_may_ask_where_that_is_allowed() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
-    picture = hopper.read_bytes()
+    image = hopper.read_bytes()
     statuses: Counter[int] = Counter()
     lost = []
     with serving("--workers", str(workers), "--queue", "100") as server:
@@ -113,7 +113,7 @@ def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
         def ask() -> None:
             for _ in range(30):
                 try:
-                    statuses[predict(server, picture).status_code] += 1
+                    statuses[predict(server, image).status_code] += 1
                 except (httpx.ConnectError, httpx.ReadError):
                     return  # It takes no new ones; the kernel refuses, or resets, them.
                 except httpx.TransportError as error:

@@ -162,7 +162,7 @@ def test_an_error_at_the_start_does_not_block_the_next_try(
     # Nor does an unreadable image, not even one whose name is not UTF-8.
     copy = tmp_path / "faces"
     shutil.copytree(faces, copy)
-    Path(os.fsdecode(bytes(copy / "happy") + b"/\xff.png")).write_bytes(b"no picture")
+    Path(os.fsdecode(bytes(copy / "happy") + b"/\xff.png")).write_bytes(b"no image")
     trained = train(copy, short, out)
     assert (trained.best.epoch, trained.skipped) == (1, 1)
     assert b"\xff.png: cannot be read" in (out / "skipped.csv").read_bytes()

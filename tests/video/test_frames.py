@@ -20,7 +20,7 @@ from happysad.video.watch import is_video
 COUNT, RATE, SIZE = 60, 30.0, (160, 120)
 
 
-def picture(number: int) -> RgbImage:
+def image(number: int) -> RgbImage:
     """Red above, blue below; a white bar that moves to the right."""
     image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     image[: SIZE[1] // 2] = (200, 30, 30)
@@ -31,11 +31,11 @@ def picture(number: int) -> RgbImage:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of `picture`."""
+    """Two seconds of `image`."""
     path = tmp_path_factory.mktemp("földer 笑") / "clip.mp4"
     with video_writer(path, SIZE, RATE) as write:
         for number in range(COUNT):
-            write(picture(number))
+            write(image(number))
     return path
 
 
@@ -49,7 +49,7 @@ def test_frames_come_in_order_with_their_times_and_in_rgb(clip: Path) -> None:
     assert [frame.time for frame in frames] == pytest.approx(np.arange(COUNT) / RATE)
     for frame in (frames[0], frames[-1]):
         assert frame.image.shape == (*SIZE[::-1], 3)
-        difference = np.abs(frame.image.astype(int) - picture(frame.number))
+        difference = np.abs(frame.image.astype(int) - image(frame.number))
         assert difference.mean() < 12
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_breaks_off_ends_with_what_was_seen(
         codec = cv2.VideoWriter.fourcc(*{"avi": "MJPG", "mkv": "mp4v"}[kind])
         writer = cv2.VideoWriter(str(path), codec, RATE, SIZE)
         for number in range(COUNT):
-            writer.write(picture(number))
+            writer.write(image(number))
         writer.release()
     with Video(path) as video:
         assert len(list(video.frames())) == COUNT
@@ -236,8 +236,8 @@ def served(kind: str, chunks: list[bytes], pause: float = 0.0, length: int = 0) 
 def mjpeg(count: int) -> list[bytes]:
     chunks = []
     for number in range(count):
-        image = cv2.cvtColor(picture(number % COUNT), cv2.COLOR_RGB2BGR)
-        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        pixels = cv2.cvtColor(image(number % COUNT), cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
         head = f"--x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
         chunks.append(head.encode() + jpeg + b"\r\n")
     return chunks

@@ -15,7 +15,7 @@ from happysad.video.outputs import (
     timeline_rows,
     video_writer,
 )
-from happysad.video.watch import Moment
+from happysad.video.watch import FrameResult
 
 
 def noise(count: int, width: int = 64, height: int = 48) -> RgbImage:
@@ -84,8 +84,8 @@ def test_rows_are_there_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new" / "rows.csv"
     person = Prediction("happy", 0.75, Face((1.25, -2, 30, 40), (), 0.9))
     with timeline_rows(path) as write:
-        write(Moment(0.5, 15, {1: person, 3: person}, ()))
-        write(Moment(0.6, 18, {}, ()))
+        write(FrameResult(0.5, 15, {1: person, 3: person}, ()))
+        write(FrameResult(0.6, 18, {}, ()))
         with path.open(newline="") as file:
             rows = list(csv.reader(file))
 

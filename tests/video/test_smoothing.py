@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import happysad
 from happysad.classifier import Classifier
-from happysad.video.smoothing import MARGIN, TIME_CONSTANT, Smoother, logit
+from happysad.video.smoothing import CROP_MARGIN, TIME_CONSTANT, Smoother, logit
 
 # Beyond what the smoother takes for certain, it answers that.
 probabilities = st.floats(0.001, 0.999)
@@ -55,7 +55,7 @@ def test_a_wobble_about_a_boundary_changes_the_label_at_most_once(
     labels = [smoother.update(0.0, start)[0]]
     for i, part in enumerate(wobble, start=1):
         # So far apart that nothing is left of what was before.
-        probability = 1 / (1 + math.exp(-logit(boundary) - part * MARGIN))
+        probability = 1 / (1 + math.exp(-logit(boundary) - part * CROP_MARGIN))
         labels.append(smoother.update(i * 100.0, probability)[0])
 
     assert sum(a != b for a, b in pairwise(labels)) <= 1

@@ -5,17 +5,17 @@ import pytest
 
 from happysad.prediction import Face, Label, Prediction
 from happysad.video.timeline import Curves, Timeline, clock
-from happysad.video.watch import Moment
+from happysad.video.watch import FrameResult
 
 
-def moment(frame: int, probabilities: dict[int, float], left: tuple[int, ...] = ()) -> Moment:
+def moment(frame: int, probabilities: dict[int, float], left: tuple[int, ...] = ()) -> FrameResult:
     """At 10 frames a second; ``{1: 0.9}`` is person 1 with P(happy) 0.9."""
     persons = {}
     for number, probability in probabilities.items():
         label: Label = "happy" if probability > 0.6 else "sad" if probability < 0.4 else "uncertain"
         face = Face((frame, 0, 10, 10), (), 0.9)
         persons[number] = Prediction(label, probability, face)
-    return Moment(frame / 10, frame, persons, left)
+    return FrameResult(frame / 10, frame, persons, left)
 
 
 MOMENTS = [

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from happysad.image import RgbImage
 from happysad.prediction import Face
-from happysad.video.tracking import CutFinder, Tracker
+from happysad.video.tracking import ShotDetector, Tracker
 
 RATE = 30
 
@@ -107,8 +107,8 @@ def scene(seed: int) -> RgbImage:
 
 
 def test_a_cut_is_seen() -> None:
-    cuts = CutFinder()
-    seen = [cuts.is_cut(scene(seed)) for seed in (0, 0, 1, 1, 2)]
+    cuts = ShotDetector()
+    seen = [cuts.is_shot_boundary(scene(seed)) for seed in (0, 0, 1, 1, 2)]
     assert seen == [False, False, True, False, True]
 
 
@@ -118,11 +118,11 @@ def test_movement_a_flash_and_a_fade_are_no_cuts() -> None:
     flash = [still, (still // 2 + 127).astype(np.uint8), still]
     fade = [(still * part).astype(np.uint8) for part in np.linspace(1, 0, 12)]
     for frames in (moved, flash, fade, [np.zeros_like(still)] * 2):
-        cuts = CutFinder()
-        assert not any(cuts.is_cut(frame) for frame in frames)
+        cuts = ShotDetector()
+        assert not any(cuts.is_shot_boundary(frame) for frame in frames)
 
 
 def test_frames_of_a_few_pixels_are_looked_at_too() -> None:
-    cuts = CutFinder()
-    assert not cuts.is_cut(np.zeros((1, 1, 3), np.uint8))
-    assert not cuts.is_cut(np.full((1, 1, 3), 255, np.uint8))
+    cuts = ShotDetector()
+    assert not cuts.is_shot_boundary(np.zeros((1, 1, 3), np.uint8))
+    assert not cuts.is_shot_boundary(np.full((1, 1, 3), 255, np.uint8))

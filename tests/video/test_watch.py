@@ -28,7 +28,7 @@ def portrait() -> RgbImage:
 
 
 def frame(number: int, *pasted: tuple[RgbImage, int]) -> Frame:
-    """A frame at 10 a second: pictures at their left edges, on a background of colours."""
+    """A frame at 10 a second: images at their left edges, on a background of colours."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8).repeat(80, axis=0).repeat(120, axis=1)
     for picture, left in pasted:
@@ -97,15 +97,15 @@ def test_a_sad_and_a_happy_person_keep_their_answers_side_by_side() -> None:
     portraits = Path(__file__).parents[3] / "shared" / "data" / "portraits"
     if not portraits.is_dir():
         pytest.skip("the portraits are not here")
-    pictures: list[RgbImage] = []
+    images: list[RgbImage] = []
     for label in ("happy", "sad"):
         for path in sorted((portraits / label).iterdir()):
-            picture = np.asarray(Image.open(path).convert("RGB").resize((160, 180)))
-            answers = detector.predict(picture)
+            image = np.asarray(Image.open(path).convert("RGB").resize((160, 180)))
+            answers = detector.predict(image)
             if len(answers) == 1 and answers[0].label == label:
-                pictures.append(picture)
+                images.append(image)
                 break
-    happy, sad = pictures
+    happy, sad = images
     frames = [frame(n, (happy, 10 + 3 * n), (sad, 300 - 3 * n)) for n in range(20)]
 
     moments = list(watch(frames, detector))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from happysad.dataset.check import Checked
+    from happysad.dataset.check import CheckResult
 
 
 def register(app: typer.Typer) -> None:
@@ -114,7 +114,7 @@ def check(
         typer.Option(help="A .tflite file that doubts the labels; else the released model."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="HTML file to write, with the pictures in it.")
+        Path | None, typer.Option(help="HTML file to write, with the images in it.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every finding as JSON instead of a table.")
@@ -147,12 +147,12 @@ def check(
     else:
         _print_checked(checked)
         if report:
-            typer.echo(f"Pictures: {report}")
+            typer.echo(f"Images: {report}")
     if checked.counts["unreadable"]:
         raise typer.Exit(1)
 
 
-def _print_checked(checked: "Checked") -> None:
+def _print_checked(checked: "CheckResult") -> None:
     from itertools import islice
 
     from rich import box
@@ -161,7 +161,7 @@ def _print_checked(checked: "Checked") -> None:
     from rich.table import Table
 
     from happysad.dataset.check import ADVICE, KINDS
-    from happysad.results import printable
+    from happysad.records import printable
 
     console = Console()
     counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
@@ -193,7 +193,7 @@ def crop(
 ) -> None:
     """Cut faces out of photographs as predict does, for training.
 
-    Of each picture the largest face, as a PNG file in the same place in OUT. What
+    Of each image the largest face, as a PNG file in the same place in OUT. What
     has no face or cannot be read is left out and listed in OUT/skipped.csv, what
     has several faces in OUT/several.csv.
 
@@ -202,7 +202,7 @@ def crop(
       happysad dataset crop photos/ --out faces --size 160 --json
     """
     from happysad.dataset.crop import SEVERAL_FILE, SKIPPED_FILE, crop_folder
-    from happysad.results import printable
+    from happysad.records import printable
 
     done = crop_folder(source, out, size)
     if as_json:
@@ -216,13 +216,13 @@ def crop(
     else:
         typer.echo(f"{len(done.crops):,} faces in {out}")
         if done.several:
-            typer.echo(f"{len(done.several):,} pictures have several, see {out / SEVERAL_FILE}")
+            typer.echo(f"{len(done.several):,} images have several, see {out / SEVERAL_FILE}")
         if done.no_face:
-            typer.echo(f"{len(done.no_face):,} pictures have none, see {out / SKIPPED_FILE}")
+            typer.echo(f"{len(done.no_face):,} images have none, see {out / SKIPPED_FILE}")
     for name, problem in done.unreadable.items():
         typer.echo(f"skipped: {printable(name)}: {printable(problem)}", err=True)
     if done.unreadable:
-        typer.echo(f"{len(done.unreadable):,} pictures could not be read", err=True)
+        typer.echo(f"{len(done.unreadable):,} images could not be read", err=True)
         raise typer.Exit(1)
 
 

@@ -38,7 +38,7 @@ def evaluate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
     ] = False,
-    pictures: Annotated[
+    images: Annotated[
         bool, typer.Option(help="Show the surest mistakes, with heat maps, in the report.")
     ] = True,
 ) -> None:
@@ -49,7 +49,7 @@ def evaluate(
 
     Examples:
       happysad evaluate runs/first faces-test/
-      happysad evaluate model.tflite faces-test/ --out test --no-pictures
+      happysad evaluate model.tflite faces-test/ --out test --no-images
     """
     from happysad.evaluation.evaluate import evaluate as run
 
@@ -58,7 +58,7 @@ def evaluate(
             import keras  # noqa: F401
 
     folder = out or default_folder(model, dataset)
-    evaluation = run(model, dataset, folder, strict=strict, pictures=pictures)
+    evaluation = run(model, dataset, folder, strict=strict, images=images)
     if as_json:
         typer.echo(json.dumps(evaluation.facts, indent=2, ensure_ascii=False))
     else:

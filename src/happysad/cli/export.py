@@ -14,7 +14,7 @@ from rich.table import Table
 from happysad.cli.quiet import quiet
 
 if TYPE_CHECKING:
-    from happysad.export.export import Exported
+    from happysad.export.export import ExportResult
 
 
 class Choice(StrEnum):
@@ -81,7 +81,7 @@ def export(
         raise typer.Exit(2 if len(refused) == len(exports) else 1)
 
 
-def _print(exports: "list[Exported]") -> None:
+def _print(exports: "list[ExportResult]") -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("precision", no_wrap=True)
     for name in ("MB", "accuracy", "points", "agree %", "max Δp", "mean Δp", "ms"):

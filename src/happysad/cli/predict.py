@@ -1,4 +1,4 @@
-"""`happysad predict`: the faces of pictures, or of a video, with their answers."""
+"""`happysad predict`: the faces of images, or of a video, with their answers."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ from happysad.cores import cores
 from happysad.errors import HappysadError, ImageError
 
 if TYPE_CHECKING:
-    from happysad.copies import Copies
+    from happysad.copies import AnnotatedCopies
     from happysad.detector import Detector
-    from happysad.pictures import Found
-    from happysad.results import Record
+    from happysad.records import Record
+    from happysad.sources import FoundImage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Pictures, folders (searched through for pictures), globs, - for a picture on "
+            help="Images, folders (searched through for images), globs, - for an image on "
             "standard input; or one video file, camera:0, or the address of a stream.",
         ),
     ],
@@ -55,7 +55,7 @@ def predict(
     ] = None,
     crop: Annotated[
         Crop,
-        typer.Option(help="Find the faces; or take each whole picture, which is a face already."),
+        typer.Option(help="Find the faces; or take each whole image, which is a face already."),
     ] = Crop.FACE,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line instead of a table.")
@@ -69,7 +69,7 @@ def predict(
         typer.Option(
             metavar="OUT",
             help="Also save copies with boxes, labels and P(happy) drawn: a folder, or a file's "
-            "name for one picture or a video.",
+            "name for one image or a video.",
         ),
     ] = None,
     plot: Annotated[
@@ -79,12 +79,12 @@ def predict(
     every: Annotated[int, typer.Option(min=1, help="Of a video: look at every Nth frame.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Pictures worked on at once; else as many as there are cores."),
+        typer.Option(min=1, help="Images worked on at once; else as many as there are cores."),
     ] = None,
 ) -> None:
-    """Tell happy faces from sad ones, in pictures and videos.
+    """Tell happy faces from sad ones, in images and videos.
 
-    Prints each face's label, P(happy) and picture as soon as they are known.
+    Prints each face's label, P(happy) and image as soon as they are known.
     What cannot be read is listed on standard error and stops nothing else; the
     exit status is then 1. It is 2 if the command could not run at all.
 
@@ -119,7 +119,7 @@ def predict(
         )
     else:
         if plot is not None or every != 1:
-            raise HappysadError("--plot and --every are for a video; leave them away for pictures")
+            raise HappysadError("--plot and --every are for a video; leave them away for images")
         with quiet():
             detector = Detector(model, crop=crop.value)
         whole = _predict_pictures(sources, detector, as_json, csv_file, annotate, workers)
@@ -135,14 +135,14 @@ def _predict_pictures(
     annotate: Path | None,
     workers: int,
 ) -> bool:
-    """Answer for every picture; returns whether all could be read."""
-    from happysad.copies import Copies
-    from happysad.pictures import find_pictures
-    from happysad.results import COLUMNS, Summary, csv_rows, printable
-    from happysad.results import csv_file as rows_file
+    """Answer for every image; returns whether all could be read."""
+    from happysad.copies import AnnotatedCopies
+    from happysad.records import COLUMNS, Summary, csv_rows, printable
+    from happysad.records import csv_file as rows_file
+    from happysad.sources import find_images
 
-    copies = Copies(annotate, sources) if annotate else None
-    found: Iterable[Found] = find_pictures(sources, copies.folder if copies else None)
+    copies = AnnotatedCopies(annotate, sources) if annotate else None
+    found: Iterable[FoundImage] = find_images(sources, copies.folder if copies else None)
     summary = Summary()
     outputs: list[Callable[[Record], None]] = [
         summary.add,
@@ -162,7 +162,7 @@ def _predict_pictures(
 
             records = track(records, "Looking for faces", len(found))
         if not as_json:
-            typer.echo(f"{'label':<9}  P(happy)  {'face':<8}  picture")
+            typer.echo(f"{'label':<9}  P(happy)  {'face':<8}  image")
         try:
             for record in records:
                 for output in outputs:
@@ -173,30 +173,30 @@ def _predict_pictures(
                     typer.secho(message, fg=typer.colors.RED, file=sys.stderr)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-    if summary.pictures > 1:
+    if summary.images > 1:
         typer.echo(str(summary), err=True)
     return not summary.errors
 
 
-def _look(found: "Found", detector: "Detector", copies: "Copies | None") -> "Record":
-    """Answer for one picture, and save its annotated copy if there are to be copies."""
-    from happysad.image import open_picture
-    from happysad.pictures import STDIN
-    from happysad.results import error_record, picture_record
+def _look(found: "FoundImage", detector: "Detector", copies: "AnnotatedCopies | None") -> "Record":
+    """Answer for one image, and save its annotated copy if there are to be copies."""
+    from happysad.image import open_image
+    from happysad.records import error_record, image_record
+    from happysad.sources import STDIN
 
     path = found.path
     if found.problem:
         return error_record(path, f"{path}: {found.problem}")
     try:
-        picture = open_picture(sys.stdin.buffer.read() if path == STDIN else path)
-        predictions = detector.predict(picture)
+        image = open_image(sys.stdin.buffer.read() if path == STDIN else path)
+        predictions = detector.predict(image)
         if copies:
             from happysad.annotate import annotate
 
-            copies.save(path, annotate(picture.pixels(), predictions))
+            copies.save(path, annotate(image.pixels(), predictions))
     except ImageError as error:
         return error_record(path, str(error))
-    return picture_record(path, (picture.width, picture.height), predictions)
+    return image_record(path, (image.width, image.height), predictions)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
@@ -230,7 +230,7 @@ def _print_json(record: "Record") -> None:
 
 
 def _print_rows(record: "Record") -> None:
-    from happysad.results import printable
+    from happysad.records import printable
 
     path, faces = printable(record["path"]), record["faces"]
     if record["status"] == "no face":

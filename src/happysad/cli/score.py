@@ -1,4 +1,4 @@
-"""`happysad score`: the faces of very many pictures, on one machine or a cluster."""
+"""`happysad score`: the faces of very many images, on one machine or a cluster."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from happysad.cluster.job import Job
-    from happysad.cluster.score import Scored
+    from happysad.cluster.score import ScoringResult
     from happysad.cluster.summary import Scores
 
 
@@ -32,8 +32,8 @@ def score(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder or prefix of pictures; a glob; a .csv or .parquet list of their URIs; "
-            "pictures in .parquet or .tar files. On disk, s3:// or gs://.",
+            help="A folder or prefix of images; a glob; a .csv or .parquet list of their URIs; "
+            "images in .parquet or .tar files. On disk, s3:// or gs://.",
         ),
     ],
     out: Annotated[
@@ -51,11 +51,11 @@ def score(
     ] = None,
     crop: Annotated[
         Crop,
-        typer.Option(help="Find the faces; or take each whole picture, which is a face already."),
+        typer.Option(help="Find the faces; or take each whole image, which is a face already."),
     ] = Crop.FACE,
     column: Annotated[
         str | None,
-        typer.Option(help="Of Parquet and CSV files: where the pictures, or their URIs, are."),
+        typer.Option(help="Of Parquet and CSV files: where the images, or their URIs, are."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object.")
@@ -73,14 +73,14 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Pictures in one Parquet file, at most; else 1000, or less where there are few.",
+            help="Images in one Parquet file, at most; else 1000, or less where there are few.",
             rich_help_panel=CLUSTER,
         ),
     ] = None,
 ) -> None:
-    """Tell happy faces from sad ones in very many pictures.
+    """Tell happy faces from sad ones in very many images.
 
-    DEST gets one row for each picture; one that cannot be read is a row with its
+    DEST gets one row for each image; one that cannot be read is a row with its
     error, and the exit status is then 1. Interrupted or killed, the same command
     with --resume goes on, and does nothing twice.
 
@@ -128,28 +128,28 @@ def score(
 
 
 def _bar() -> "tuple[Progress, Callable[[Job, Scores], None]]":
-    """Make a bar over the parts, with the pictures that were scored each second."""
+    """Make a bar over the parts, with the images that were scored each second."""
     from rich.progress import TextColumn
 
     from happysad.progress import progress_bar
 
     bar = progress_bar(TextColumn("{task.fields[speed]}"))
-    pictures, start = 0, 0.0
+    images, start = 0, 0.0
 
     def on_part(job: "Job", scores: "Scores") -> None:
-        nonlocal pictures, start
+        nonlocal images, start
         if not bar.tasks:
             bar.add_task("Parts", total=job.parts, speed="")
             start = time.perf_counter() - scores.seconds
-        pictures += scores.counts.pictures
-        speed = pictures / max(1e-9, time.perf_counter() - start)
-        bar.update(bar.task_ids[0], advance=1, speed=f"{pictures:,} pictures, {speed:,.1f}/s")
+        images += scores.counts.images
+        speed = images / max(1e-9, time.perf_counter() - start)
+        bar.update(bar.task_ids[0], advance=1, speed=f"{images:,} images, {speed:,.1f}/s")
 
     return bar, on_part
 
 
-def _print(scored: "Scored", out: str) -> None:
-    from happysad.results import printable
+def _print(scored: "ScoringResult", out: str) -> None:
+    from happysad.records import printable
 
     scores = scored.scores
     typer.echo(f"{scores.counts}\n")

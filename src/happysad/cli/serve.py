@@ -30,7 +30,7 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_THREADS",
             min=1,
-            help="Pictures that each process works on at once; else one for each core it has.",
+            help="Images that each process works on at once; else one for each core it has.",
         ),
     ] = None,
     queue: Annotated[
@@ -38,7 +38,7 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_QUEUE",
             min=0,
-            help="Pictures that may wait in each process; past it, 503.",
+            help="Images that may wait in each process; past it, 503.",
             rich_help_panel=LIMITS,
         ),
     ] = 64,
@@ -51,13 +51,13 @@ def serve(
     max_pixels: Annotated[
         int,
         typer.Option(
-            envvar="HAPPYSAD_MAX_PIXELS", min=1, help="Pixels a picture.", rich_help_panel=LIMITS
+            envvar="HAPPYSAD_MAX_PIXELS", min=1, help="Pixels an image.", rich_help_panel=LIMITS
         ),
     ] = 50_000_000,
     max_images: Annotated[
         int,
         typer.Option(
-            envvar="HAPPYSAD_MAX_IMAGES", min=1, help="Pictures a request.", rich_help_panel=LIMITS
+            envvar="HAPPYSAD_MAX_IMAGES", min=1, help="Images a request.", rich_help_panel=LIMITS
         ),
     ] = 16,
     max_buffer: Annotated[
@@ -110,7 +110,7 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP, and a page to try them on.
 
-    Pictures are neither stored nor logged. Ctrl-C ends it, once requests that are
+    Images are neither stored nor logged. Ctrl-C ends it, once requests that are
     under way are answered.
 
     Examples:

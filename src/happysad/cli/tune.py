@@ -16,7 +16,7 @@ from happysad.cli.train import choose_recipe
 
 if TYPE_CHECKING:
     from happysad.cluster.ranking import Figure, Outcome, Trial
-    from happysad.cluster.tune import Search
+    from happysad.cluster.tune import SearchResult
     from happysad.training.checkpoint import Epoch
 
 
@@ -148,7 +148,7 @@ def _line(trial: "Trial", outcome: "Outcome") -> str:
     )
 
 
-def _print(search: "Search", console: Console) -> None:
+def _print(search: "SearchResult", console: Console) -> None:
     names = list(search.recipes[0].values)
     table = Table(box=box.SIMPLE_HEAD)
     for heading in (*names, "finished", "val log loss", "val accuracy", "best run"):

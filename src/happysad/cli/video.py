@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from happysad.detector import Detector
     from happysad.video.frames import Video
     from happysad.video.timeline import Event, Timeline
-    from happysad.video.watch import Frame, Moment
+    from happysad.video.watch import Frame, FrameResult
 
 
 def predict_video(
@@ -34,7 +34,7 @@ def predict_video(
         as_json: Print one line for each change, as it happens, in place of a table.
         csv_file: Where a table with a row for each person and frame is to be.
         annotate: Where the video with boxes is to be: a name ending in .mp4 or .webm, or a folder.
-        plot: Where a picture of the persons' probabilities over time is to be.
+        plot: Where an image of the persons' probabilities over time is to be.
         every: Only each so manieth frame is looked at.
 
     Returns:
@@ -45,8 +45,8 @@ def predict_video(
         HappysadError: An output cannot be written.
         typer.Exit: With status 130: Ctrl-C stopped a file. What was seen before is written.
     """
-    from happysad.files import writing
-    from happysad.results import printable
+    from happysad.files import convert_os_errors
+    from happysad.records import printable
     from happysad.video.frames import Video
     from happysad.video.outputs import annotated_path, annotated_video, timeline_rows
     from happysad.video.timeline import Curves, Timeline, clock
@@ -56,14 +56,14 @@ def predict_video(
         # Now, not after an hour of work: Matplotlib may be missing.
         from happysad.video.plot import check_plot_path, plot_timeline
 
-        with writing(plot):
+        with convert_os_errors(plot):
             check_plot_path(plot)
     timeline, curves = Timeline(), Curves()
     stopped = False
     with ExitStack() as stack:
         video = stack.enter_context(Video(source))
         show = _json_line(source) if as_json else _text_line if video.live else _say_nothing
-        outputs: list[Callable[[Moment], None]] = []
+        outputs: list[Callable[[FrameResult], None]] = []
         draw = None
         if annotate is not None:
             draw = stack.enter_context(annotated_video(annotated_path(annotate, source), video))
@@ -112,7 +112,7 @@ def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
     from rich.progress import TextColumn
 
     from happysad.progress import progress_bar
-    from happysad.results import printable
+    from happysad.records import printable
 
     begin = time.monotonic()
     with progress_bar(TextColumn("{task.fields[rate]}")) as bar:
@@ -138,7 +138,7 @@ def _json_line(source: str) -> "Callable[[Event], None]":
 
 
 def _print_json(source: str, event: str, seconds: float, values: dict[str, Any]) -> None:
-    from happysad.results import SCHEMA
+    from happysad.records import SCHEMA
 
     line = {"schema": SCHEMA, "path": source, "event": event, "time": round(seconds, 3), **values}
     print(json.dumps(line), flush=True)

@@ -1,7 +1,7 @@
 """A job's own files in its folder: what it is, and what it works on.
 
 ``_inputs.jsonl.gz`` lists the inputs, one a line, and is written first; ``_job.json`` says that it
-is whole and what the settings are. From then on a job is what these two say: pictures that are
+is whole and what the settings are. From then on a job is what these two say: images that are
 added to the source later are none of its. Readers of Parquet folders pass over names that begin
 with ``_``.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from happysad.cluster.places import (
-    answering,
+    convert_store_errors,
     exists,
     is_remote,
     local_path,
@@ -29,7 +29,7 @@ from happysad.cluster.places import (
 )
 from happysad.cluster.sources import Input
 from happysad.errors import HappysadError
-from happysad.files import writing
+from happysad.files import convert_os_errors
 
 _JOB: Final = "_job.json"
 _INPUTS: Final = "_inputs.jsonl.gz"
@@ -61,14 +61,14 @@ class Job:
     Attributes:
         settings: What was asked for.
         inputs: SHA-256 of the list of inputs.
-        pictures: How many there are, those in tars left out.
-        part: Up to how many pictures make a part.
+        images: How many there are, those in tars left out.
+        part: Up to how many images make a part.
         parts: How many parts there are.
     """
 
     settings: Settings
     inputs: str
-    pictures: int
+    images: int
     part: int
     parts: int
 
@@ -141,17 +141,17 @@ def write_inputs(dest: str, inputs: Iterable[Input]) -> tuple[str, int, int]:
     """Write the list of inputs.
 
     Returns:
-        Its SHA-256, and the numbers of inputs and of pictures in them, as far as known.
+        Its SHA-256, and the numbers of inputs and of images in them, as far as known.
     """
-    digest, count, pictures = hashlib.sha256(), 0, 0
+    digest, count, images = hashlib.sha256(), 0, 0
     uri = f"{dest}/{_INPUTS}"
     filesystem, path = locate(uri)
     if not is_remote(uri):
-        with writing(Path(path)):
+        with convert_os_errors(Path(path)):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            answering(uri),
+            convert_store_errors(uri),
             filesystem.open_output_stream(path, compression=None) as raw,
             gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=3) as file,
         ):
@@ -160,10 +160,10 @@ def write_inputs(dest: str, inputs: Iterable[Input]) -> tuple[str, int, int]:
                 file.write(line)
                 digest.update(line)
                 count += 1
-                pictures += item.pictures
+                images += item.images
     except OSError as error:
         raise HappysadError(f"{uri}: cannot be written ({reason(error)})") from error
-    return digest.hexdigest(), count, pictures
+    return digest.hexdigest(), count, images
 
 
 def read_inputs(dest: str) -> Iterator[Input]:
@@ -174,7 +174,7 @@ def read_inputs(dest: str) -> Iterator[Input]:
     """
     uri = f"{dest}/{_INPUTS}"
     try:
-        with answering(uri), open_blocks(uri) as raw, gzip.open(raw) as file:
+        with convert_store_errors(uri), open_blocks(uri) as raw, gzip.open(raw) as file:
             for line in io.TextIOWrapper(file, "ascii"):
                 yield Input.from_json(json.loads(line))
     except (OSError, ValueError, EOFError) as error:

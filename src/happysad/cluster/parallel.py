@@ -54,7 +54,7 @@ def train(
         **options: Of `happysad.training.train.train`.
 
     Returns:
-        As `happysad.training.train.train` does, a `Trained`.
+        As `happysad.training.train.train` does, a `TrainingResult`.
 
     Raises:
         RecipeError: The recipe's batches have fewer crops than there are workers.

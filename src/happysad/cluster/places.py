@@ -21,7 +21,7 @@ from happysad.errors import HappysadError, ImageError, StoreError
 from happysad.files import atomic
 
 MAX_BYTES: Final = 100_000_000
-"""What is larger is no picture for us, and would fill a worker's memory."""
+"""What is larger is no image for us, and would fill a worker's memory."""
 
 BLOCK: Final = 8_000_000
 """Bytes that are asked for at once where a file is read from its beginning to its end."""
@@ -67,7 +67,7 @@ def locate(uri: str) -> tuple[Any, str]:
     bucket = path.partition("/")[0]
     if scheme not in ("s3", "gs") or not bucket:
         raise HappysadError(f"{uri}: give a path, s3://bucket/key or gs://bucket/key")
-    with answering(uri):
+    with convert_store_errors(uri):
         return _store(scheme, bucket), path.rstrip("/")
 
 
@@ -89,7 +89,7 @@ def _store(scheme: str, bucket: str) -> Any:
 
 
 @contextmanager
-def answering(uri: str) -> Iterator[None]:
+def convert_store_errors(uri: str) -> Iterator[None]:
     """Make a `StoreError` of what is wrong with a whole store; what one object has, passes."""
     try:
         yield
@@ -109,8 +109,8 @@ def reason(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def read_picture(uri: str) -> bytes:
-    """Read a picture's bytes.
+def read_image_file(uri: str) -> bytes:
+    """Read an image's bytes.
 
     Raises:
         ImageError: It is not there, may not be read, or has more than `MAX_BYTES`.
@@ -119,7 +119,7 @@ def read_picture(uri: str) -> bytes:
     try:
         if is_remote(uri):
             filesystem, path = locate(uri)
-            with answering(uri), filesystem.open_input_file(path) as file:
+            with convert_store_errors(uri), filesystem.open_input_file(path) as file:
                 content: bytes = file.read(MAX_BYTES + 1)
         else:
             file_path = Path(local_path(uri))
@@ -140,28 +140,28 @@ def read_picture(uri: str) -> bytes:
 
 
 def too_large(size: int) -> str:
-    """Say that a file is no picture for us."""
+    """Say that a file is no image for us."""
     return f"{size / 1e6:,.0f} MB or more, over the limit of {MAX_BYTES / 1e6:g} MB"
 
 
 def open_blocks(uri: str) -> Any:
     """Open a file to be read from its beginning, a `BLOCK` at a time."""
     filesystem, path = locate(uri)
-    with answering(uri):
+    with convert_store_errors(uri):
         return filesystem.open_input_stream(path, compression=None, buffer_size=BLOCK)
 
 
 def open_file(uri: str) -> Any:
     """Open a file to be read here and there."""
     filesystem, path = locate(uri)
-    with answering(uri):
+    with convert_store_errors(uri):
         return filesystem.open_input_file(path)
 
 
 def exists(uri: str) -> bool:
     """Tell whether there is such a file."""
     filesystem, path = locate(uri)
-    with answering(uri):
+    with convert_store_errors(uri):
         return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
@@ -169,7 +169,7 @@ def names_in(uri: str) -> list[str]:
     """List what lies in a folder or right below a prefix; nothing where there is none."""
     filesystem, path = locate(uri)
     try:
-        with answering(uri):
+        with convert_store_errors(uri):
             found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except OSError as error:
         raise HappysadError(f"{uri}: cannot be listed ({reason(error)})") from error
@@ -190,7 +190,7 @@ def write_whole(uri: str, content: bytes) -> None:
         return
     filesystem, path_there = locate(uri)
     try:
-        with answering(uri), filesystem.open_output_stream(path_there) as file:
+        with convert_store_errors(uri), filesystem.open_output_stream(path_there) as file:
             file.write(content)
     except OSError as error:
         raise HappysadError(f"{uri}: cannot be written ({reason(error)})") from error

@@ -1,4 +1,4 @@
-"""Read the pictures of inputs, a few ahead of what is looked at."""
+"""Read the images of inputs, a few ahead of what is looked at."""
 
 import tarfile
 from collections.abc import Generator, Iterator, Sequence
@@ -15,10 +15,10 @@ from happysad.cluster.ahead import ahead
 from happysad.cluster.places import (
     BLOCK,
     MAX_BYTES,
-    answering,
+    convert_store_errors,
     open_blocks,
     open_file,
-    read_picture,
+    read_image_file,
     reason,
     too_large,
 )
@@ -26,17 +26,17 @@ from happysad.cluster.sources import Input
 from happysad.errors import ImageError, StoreError
 from happysad.image import SUFFIXES
 
-# An object store takes some 30 to 100 ms to answer: about as long as a few pictures take to look
+# An object store takes some 30 to 100 ms to answer: about as long as a few images take to look
 # at. So many are fetched at once, and no more than that are held.
 _AHEAD: Final = 16
 
 
 @dataclass(frozen=True)
 class Read:
-    """A picture's bytes, not looked at yet; or what stands in their place.
+    """An image's bytes, not looked at yet; or what stands in their place.
 
     Attributes:
-        uri: What the picture is called. In a tar or a Parquet file it is the file's URI, ``#``,
+        uri: What the image is called. In a tar or a Parquet file it is the file's URI, ``#``,
             and the member's name or the row's number.
         content: The bytes; None after a problem.
         problem: Why there are none.
@@ -48,12 +48,12 @@ class Read:
 
 
 def read_all(inputs: Sequence[Input]) -> Generator[Read]:
-    """Read the pictures of inputs, in their order.
+    """Read the images of inputs, in their order.
 
     Raises:
         StoreError: The store does not answer.
     """
-    if all(item.kind in ("picture", "problem") for item in inputs):
+    if all(item.kind in ("image", "problem") for item in inputs):
         yield from ahead((partial(_read_one, item) for item in inputs), _AHEAD)
     else:
         # From its beginning to its end, by one thread: the next few while these are looked at.
@@ -70,11 +70,11 @@ def read_all(inputs: Sequence[Input]) -> Generator[Read]:
 
 def _in_turn(inputs: Sequence[Input]) -> Generator[Read]:
     for item in inputs:
-        if item.kind in ("picture", "problem"):
+        if item.kind in ("image", "problem"):
             yield _read_one(item)
             continue
         try:
-            with answering(item.uri):
+            with convert_store_errors(item.uri):
                 yield from _tar(item.uri) if item.kind == "tar" else _rows(item)
         except StoreError:
             raise
@@ -89,13 +89,13 @@ def _read_one(item: Input) -> Read:
     if item.kind == "problem":
         return Read(item.uri, None, item.problem)
     try:
-        return Read(item.uri, read_picture(item.uri))
+        return Read(item.uri, read_image_file(item.uri))
     except ImageError as error:
         return Read(item.uri, None, str(error))
 
 
 def _tar(uri: str) -> Iterator[Read]:
-    """Read the pictures of a tar: the files with a picture's suffix, but for hidden ones."""
+    """Read the images of a tar: the files with an image's suffix, but for hidden ones."""
     with open_blocks(uri) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
         while member := archive.next():
             # The archive would remember every member.
@@ -117,7 +117,7 @@ def _tar(uri: str) -> Iterator[Read]:
 
 
 def _rows(item: Input) -> Iterator[Read]:
-    """Read the pictures of a row group."""
+    """Read the images of a row group."""
     with open_file(item.uri) as raw:
         file = pq.ParquetFile(raw, buffer_size=BLOCK, pre_buffer=False)
         number = sum(file.metadata.row_group(group).num_rows for group in range(item.group))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jinja2
 
-from happysad.cluster.score import Scored
+from happysad.cluster.score import ScoringResult
 from happysad.cluster.summary import step
 from happysad.files import atomic_text
 
 
-def write_report(path: Path, scored: Scored, dest: str) -> None:
+def write_report(path: Path, scored: ScoringResult, dest: str) -> None:
     """Write what a job came to as a page.
 
     Args:

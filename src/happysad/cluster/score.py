@@ -1,4 +1,4 @@
-"""Score many pictures: hand out parts to workers until every part's file is there."""
+"""Score many images: hand out parts to workers until every part's file is there."""
 
 import hashlib
 from collections import deque
@@ -33,17 +33,17 @@ from happysad.errors import HappysadError, StoreError
 from happysad.released import MODEL, read_released
 
 PART: Final = 1000
-"""Pictures in a part, at most, where it is not said: some ten seconds of one core."""
+"""Images in a part, at most, where it is not said: some ten seconds of one core."""
 
-# Of few pictures each worker gets at least so many parts, so that all end at about the same time.
+# Of few images each worker gets at least so many parts, so that all end at about the same time.
 _PARTS_EACH: Final = 8
-# How often a part is tried. From the third time on its pictures are looked at one by one.
+# How often a part is tried. From the third time on its images are looked at one by one.
 _ATTEMPTS: Final = 5
 _CAREFULLY: Final = 2
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringResult:
     """A finished job.
 
     Attributes:
@@ -88,12 +88,12 @@ def score(
     workers: int | None = None,
     on_list: Callable[[Iterable[Input]], Iterable[Input]] = lambda inputs: inputs,
     on_part: Callable[[Job, Scores], None] = lambda job, scores: None,
-) -> Scored:
-    """Find and classify the faces of all pictures of a source, on one machine or many.
+) -> ScoringResult:
+    """Find and classify the faces of all images of a source, on one machine or many.
 
     The inputs are listed, then cut into parts; each part becomes one Parquet file, written in one
     step (see `happysad.cluster.worker.SCHEMA`). Whatever dies in between, a part is there whole, or
-    is done again: one row for each picture.
+    is done again: one row for each image.
 
     Args:
         source: See `happysad.cluster.sources.find_inputs`.
@@ -101,7 +101,7 @@ def score(
         model: A model file's content, see `load_model`.
         crop: ``"face"`` or ``"whole"``, see `happysad.detector.Detector`.
         column: Of lists and Parquet files.
-        part: Pictures in a part, at most; None means `PART`, or less where there are few.
+        part: Images in a part, at most; None means `PART`, or less where there are few.
         resume: Go on with the job in ``dest``, if there is one.
         address: Of a Ray cluster; None means this machine alone.
         workers: How many; None means one for each CPU.
@@ -120,18 +120,18 @@ def score(
         check_same(dest, job, settings, part)
     else:
         check_empty(dest)
-        digest, pictures = _list(dest, settings, on_list)
+        digest, images = _list(dest, settings, on_list)
     with session(address, workers or cores()):
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 0)))
         if not job:
-            part = part or max(1, min(PART, pictures // (count * _PARTS_EACH)))
-            job = _begin(dest, settings, digest, pictures, part)
+            part = part or max(1, min(PART, images // (count * _PARTS_EACH)))
+            job = _begin(dest, settings, digest, images, part)
         parts = (_Part(number, inputs) for number, inputs in _parts(dest, job.part))
         total = Scores()
         for scores in _work(parts, _starter(dest, job, model), min(count, job.parts)):
             total.merge(scores)
             on_part(job, scores)
-    return Scored(job, total)
+    return ScoringResult(job, total)
 
 
 def _existing(dest: str) -> Job | None:
@@ -144,19 +144,19 @@ def _existing(dest: str) -> Job | None:
 def _list(
     dest: str, settings: Settings, on_list: Callable[[Iterable[Input]], Iterable[Input]]
 ) -> tuple[str, int]:
-    """List the inputs; returns the list's SHA-256 and how many pictures it is known to have."""
+    """List the inputs; returns the list's SHA-256 and how many images it is known to have."""
     leave_out = None if is_remote(dest) else Path(dest)
     inputs = find_inputs(settings.source, settings.column, leave_out)
-    digest, count, pictures = write_inputs(dest, on_list(inputs))
+    digest, count, images = write_inputs(dest, on_list(inputs))
     first = next(read_inputs(dest), None)
     if first is None or (count == 1 and first.kind == "problem"):
         raise HappysadError(f"{settings.source}: {first.problem if first else 'holds no picture'}")
-    return digest, pictures
+    return digest, images
 
 
-def _begin(dest: str, settings: Settings, digest: str, pictures: int, part: int) -> Job:
+def _begin(dest: str, settings: Settings, digest: str, images: int, part: int) -> Job:
     """Settle how the inputs are cut: from here on there is a job to go on with."""
-    job = Job(settings, digest, pictures, part, sum(1 for _ in _parts(dest, part)))
+    job = Job(settings, digest, images, part, sum(1 for _ in _parts(dest, part)))
     write_job(dest, job)
     return job
 

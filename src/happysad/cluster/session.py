@@ -15,7 +15,7 @@ import ray
 
 from happysad.errors import HappysadError
 
-# Bounded: pictures do not pass through Ray's store, only the model and the names of pictures.
+# Bounded: images do not pass through Ray's store, only the model and the names of images.
 _STORE_BYTES: Final = 200_000_000
 _SECONDS: Final = 10
 

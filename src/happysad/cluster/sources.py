@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from happysad.cluster.ahead import ahead
 from happysad.cluster.places import (
-    answering,
+    convert_store_errors,
     is_remote,
     locate,
     open_blocks,
@@ -26,7 +26,7 @@ from happysad.cluster.places import (
 )
 from happysad.errors import HappysadError, StoreError
 from happysad.image import SUFFIXES
-from happysad.pictures import find_pictures
+from happysad.sources import find_images
 
 URI_COLUMNS: Final = ("uri", "url", "path", "file")
 """Where a list keeps its URIs, if it is not told: the first of these columns that it has."""
@@ -42,24 +42,24 @@ class Input:
     """One thing that a worker reads from its beginning to its end.
 
     Attributes:
-        uri: A picture, a tar, or a Parquet file with pictures in it.
+        uri: An image, a tar, or a Parquet file with images in it.
         kind: ``"rows"`` is one row group of a Parquet file; ``"problem"`` is nothing to be read.
-        pictures: How many pictures it holds; 0 for a tar, which does not tell.
+        images: How many images it holds; 0 for a tar, which does not tell.
         group: Number of the row group.
-        column: Of the Parquet file, where the pictures' bytes are.
+        column: Of the Parquet file, where the images' bytes are.
         problem: Why there is nothing to read.
     """
 
     uri: str
-    kind: Literal["picture", "tar", "rows", "problem"] = "picture"
-    pictures: int = 1
+    kind: Literal["image", "tar", "rows", "problem"] = "image"
+    images: int = 1
     group: int = 0
     column: str = ""
     problem: str = ""
 
     def to_json(self) -> str | dict[str, Any]:
-        """Write it down; most are pictures, and their URI says all."""
-        return self.uri if self.kind == "picture" else asdict(self)
+        """Write it down; most are images, and their URI says all."""
+        return self.uri if self.kind == "image" else asdict(self)
 
     @staticmethod
     def from_json(value: Any) -> "Input":
@@ -70,9 +70,9 @@ class Input:
 def find_inputs(source: str, column: str | None, leave_out: Path | None = None) -> Inputs:
     """List what a source stands for, in the order of names.
 
-    A folder or prefix stands for the pictures below it. What a glob matches, and a file, goes by
-    its suffix: ``.tar`` holds pictures, ``.parquet`` holds pictures or their URIs, ``.csv`` holds
-    URIs, all else is a picture. In an object store ``*`` matches ``/`` as well. URIs in a list are
+    A folder or prefix stands for the images below it. What a glob matches, and a file, goes by
+    its suffix: ``.tar`` holds images, ``.parquet`` holds images or their URIs, ``.csv`` holds
+    URIs, all else is an image. In an object store ``*`` matches ``/`` as well. URIs in a list are
     absolute, or start from where the list is.
 
     Args:
@@ -98,19 +98,19 @@ def find_inputs(source: str, column: str | None, leave_out: Path | None = None) 
 
 
 def cut(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
-    """Cut the inputs into parts: up to ``size`` pictures each, one input at least.
+    """Cut the inputs into parts: up to ``size`` images each, one input at least.
 
     A tar is a part of its own.
     """
     part: list[Input] = []
-    pictures = 0
+    images = 0
     for item in inputs:
-        weight = size if item.kind == "tar" else item.pictures
-        if part and pictures + weight > size:
+        weight = size if item.kind == "tar" else item.images
+        if part and images + weight > size:
             yield part
-            part, pictures = [], 0
+            part, images = [], 0
         part.append(item)
-        pictures += weight
+        images += weight
     if part:
         yield part
 
@@ -118,7 +118,7 @@ def cut(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
 def _local_files(source: str, leave_out: Path | None) -> Inputs:
     if not glob.has_magic(source) and not Path(source).exists():
         raise HappysadError(f"{source}: no such file or folder")
-    for number, found in enumerate(find_pictures([source], leave_out)):
+    for number, found in enumerate(find_images([source], leave_out)):
         if not found.problem:
             yield _by_suffix(found.path)
         elif number == 0 and found.path == source:
@@ -134,7 +134,7 @@ def _remote_files(source: str) -> Inputs:
     scheme = source.partition("://")[0]
     base = path
     try:
-        with answering(source):
+        with convert_store_errors(source):
             info = filesystem.get_file_info(path)
             is_glob = glob.has_magic(path) and info.type == fs.FileType.NotFound
             if info.type == fs.FileType.File:
@@ -155,7 +155,7 @@ def _remote_files(source: str) -> Inputs:
         names = [name for name in names if _is_visible_picture(name.removeprefix(f"{base}/"))]
     if not names:
         raise HappysadError(
-            f"{source}: {'nothing matches' if is_glob else 'no pictures there'}; check the name, "
+            f"{source}: {'nothing matches' if is_glob else 'no images there'}; check the name, "
             "and give tars or Parquet files as a glob, 's3://bucket/shards/*.tar'"
         )
     yield from (_by_suffix(f"{scheme}://{name}") for name in names)
@@ -168,12 +168,12 @@ def _is_visible_picture(name: str) -> bool:
 
 def _by_suffix(uri: str) -> Input:
     if Path(uri).suffix.lower() == ".tar":
-        return Input(uri, "tar", pictures=0)
+        return Input(uri, "tar", images=0)
     return Input(uri)
 
 
 def _is_listing(item: Input) -> bool:
-    return item.kind == "picture" and item.uri.lower().endswith((_LIST, _ROWS))
+    return item.kind == "image" and item.uri.lower().endswith((_LIST, _ROWS))
 
 
 def _open(item: Input, column: str | None) -> Inputs:
@@ -182,7 +182,7 @@ def _open(item: Input, column: str | None) -> Inputs:
         return _guarded(item.uri, _csv_uris(item.uri, column))
     # The footer is read here, in a thread of its own; the rows only when their turn comes.
     try:
-        with answering(item.uri):
+        with convert_store_errors(item.uri):
             file = pq.ParquetFile(open_file(item.uri))
         chosen, holds_pictures = _choose(file.schema_arrow, column)
         if not holds_pictures:
@@ -211,7 +211,7 @@ def _guarded(uri: str, inputs: Inputs) -> Inputs:
 
 
 def _csv_uris(uri: str, column: str | None) -> Inputs:
-    with answering(uri), open_blocks(uri) as raw:
+    with convert_store_errors(uri), open_blocks(uri) as raw:
         rows = csv.DictReader(io.TextIOWrapper(raw, "utf-8-sig", newline=""))
         names = rows.fieldnames or []
         chosen = column or next((name for name in URI_COLUMNS if name in names), None)
@@ -222,7 +222,7 @@ def _csv_uris(uri: str, column: str | None) -> Inputs:
 
 
 def _parquet_uris(uri: str, column: str) -> Inputs:
-    with answering(uri), open_file(uri) as raw:
+    with convert_store_errors(uri), open_file(uri) as raw:
         for batch in pq.ParquetFile(raw).iter_batches(columns=[column]):
             yield from (_listed(uri, value) for value in batch.column(0).to_pylist())
 
@@ -237,11 +237,11 @@ def _listed(listing: str, uri: str | None) -> Input:
 
 
 def _choose(schema: Any, column: str | None) -> tuple[str, bool]:
-    """Find the column with the pictures' bytes, else with their URIs; tells which it is."""
-    pictures = [field.name for field in schema if _holds_bytes(field.type)]
+    """Find the column with the images' bytes, else with their URIs; tells which it is."""
+    images = [field.name for field in schema if _holds_bytes(field.type)]
     texts = [f.name for f in schema if pa.types.is_string(f.type) or _is_large(f.type)]
-    if column in pictures or (column is None and len(pictures) == 1):
-        return column or pictures[0], True
+    if column in images or (column is None and len(images) == 1):
+        return column or images[0], True
     uris = [name for name in ((column,) if column else URI_COLUMNS) if name in texts]
     if not uris:
         raise HappysadError(_no_column(column, schema.names))
@@ -263,4 +263,4 @@ def _holds_bytes(kind: Any) -> bool:
 def _no_column(column: str | None, names: Iterable[str]) -> str:
     wanted = f"no column {column!r} of" if column else "which column has"
     listed = ", ".join(map(repr, names)) or "none"
-    return f"{wanted} pictures or their URIs? it has {listed}; name one with --column"
+    return f"{wanted} images or their URIs? it has {listed}; name one with --column"

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from happysad.results import Record, Summary
+from happysad.records import Record, Summary
 
 BINS: Final = 10
 """P(happy) is counted in so many steps between 0 and 1."""
@@ -19,11 +19,11 @@ class Scores:
     """The sum of some parts.
 
     Attributes:
-        counts: Pictures by status, faces by label.
+        counts: Images by status, faces by label.
         histogram: How many faces have P(happy) in each of `BINS` steps.
-        size: Bytes of the pictures that could be read.
+        size: Bytes of the images that could be read.
         seconds: That workers took, waiting included.
-        failures: The first pictures that could not be read: part, URI, error.
+        failures: The first images that could not be read: part, URI, error.
     """
 
     counts: Summary = field(default_factory=Summary)
@@ -33,7 +33,7 @@ class Scores:
     failures: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, part: int, record: Record, size: int) -> None:
-        """Count one picture."""
+        """Count one image."""
         self.counts.add(record)
         self.size += size
         for face in record["faces"]:
@@ -48,13 +48,13 @@ class Scores:
         self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
         self.size += other.size
         self.seconds += other.seconds
-        # Stable: within a part they keep the order of its pictures.
+        # Stable: within a part they keep the order of its images.
         self.failures = sorted(self.failures + other.failures, key=lambda f: f[0])[:_FIRST]
 
     def to_dict(self) -> dict[str, Any]:
         """Write it down for `json`."""
         return {
-            "pictures": self.counts.pictures,
+            "images": self.counts.images,
             "statuses": {name: self.counts.statuses[name] for name in ("ok", "no face", "error")},
             "labels": {name: self.counts.labels[name] for name in ("happy", "sad", "uncertain")},
             "histogram": self.histogram,

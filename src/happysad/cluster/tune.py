@@ -45,7 +45,7 @@ _RETRIES: Final = 2
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchResult:
     """What came of a search.
 
     Attributes:
@@ -72,7 +72,7 @@ def tune(
     resume: bool = False,
     on_epoch: Callable[[Trial, Epoch, int], None] = lambda trial, row, total: None,
     on_trial: Callable[[Trial, Outcome, int], None] = lambda trial, outcome, total: None,
-) -> Search:
+) -> SearchResult:
     """Search for the recipe of lowest validation loss.
 
     Trials compete: asynchronous successive halving, Li et al. 2020, "A System for Massively
@@ -119,7 +119,7 @@ def tune(
     best = out / "best.toml"
     atomic_text(best, _best_toml(ranked[0], len(ranked)))
     plot_search(ranked, out / "trials.png")
-    return Search(ranked, best)
+    return SearchResult(ranked, best)
 
 
 def _plan(base: Recipe, tried: Sequence[tuple[dict[str, Any], Recipe]], seeds: int) -> list[Trial]:

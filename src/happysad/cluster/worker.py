@@ -23,9 +23,9 @@ from happysad.cluster.sources import Input
 from happysad.cluster.summary import Scores
 from happysad.detector import Detector
 from happysad.errors import HappysadError, ImageError
-from happysad.files import writing
-from happysad.image import open_picture
-from happysad.results import Record, error_record, picture_record
+from happysad.files import convert_os_errors
+from happysad.image import open_image
+from happysad.records import Record, error_record, image_record
 
 _BOX: Final = pa.list_(pa.float64())
 _FACE: Final = pa.struct(
@@ -49,7 +49,7 @@ SCHEMA: Final = pa.schema(
         "error": pa.string(),
     }
 )
-"""The rows of the output: one for each picture. Keys as in `happysad.results`."""
+"""The rows of the output: one for each image. Keys as in `happysad.records`."""
 
 _JOB: Final = b"happysad.job"
 _SCORES: Final = b"happysad.scores"
@@ -57,8 +57,8 @@ _SCORES: Final = b"happysad.scores"
 _ROWS: Final = 1000
 
 
-class Answerer:
-    """Looks at pictures' bytes."""
+class ImageScorer:
+    """Looks at images' bytes."""
 
     def __init__(self, model: bytes, crop: Any) -> None:
         """Open the model, given as a file's bytes."""
@@ -66,18 +66,18 @@ class Answerer:
         cv2.setNumThreads(1)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.tflite")
-            with writing(path):
+            with convert_os_errors(path):
                 path.write_bytes(model)
             self._detector = Detector(path, crop=crop)
 
     def answer(self, content: bytes) -> Record:
-        """Find the faces of a picture: a record without its path."""
+        """Find the faces of an image: a record without its path."""
         try:
-            picture = open_picture(content)
-            predictions = self._detector.predict(picture)
+            image = open_image(content)
+            predictions = self._detector.predict(image)
         except ImageError as error:
             return error_record("", str(error).removeprefix("image: "))
-        return picture_record("", (picture.width, picture.height), predictions)
+        return image_record("", (image.width, image.height), predictions)
 
 
 class Worker:
@@ -99,7 +99,7 @@ class Worker:
                 "driver does; give one that all nodes share, or an object store"
             )
         self._dest, self._job, self._model = dest, job, model
-        self._answerer = Answerer(model, job.crop)
+        self._answerer = ImageScorer(model, job.crop)
 
     def score(self, number: int, inputs: Sequence[Input], carefully: bool) -> Scores:
         """Do one part; if it is done already, tell what it came to.
@@ -107,7 +107,7 @@ class Worker:
         Args:
             number: The part's.
             inputs: What it consists of.
-            carefully: Look at each picture in a process of its own, because a worker has died over
+            carefully: Look at each image in a process of its own, because a worker has died over
                 this part.
 
         Raises:
@@ -147,10 +147,10 @@ class Worker:
         return Scores.from_json(metadata[_SCORES])
 
     def _careful_answer(self) -> Callable[[bytes], Record]:
-        """Make a function that survives pictures that kill the process that looks at them."""
-        # Here: elsewhere a node that goes away would be taken for the picture's fault.
+        """Make a function that survives images that kill the process that looks at them."""
+        # Here: elsewhere a node that goes away would be taken for the image's fault.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        make = ray.remote(num_cpus=0, scheduling_strategy=here)(Answerer).remote
+        make = ray.remote(num_cpus=0, scheduling_strategy=here)(ImageScorer).remote
         child: list[Any] = []
 
         def answer(content: bytes) -> Record:

@@ -33,7 +33,7 @@ class Pen:
     Attributes:
         draw: Where to draw.
         centre: The face's centre in pixels.
-        unit: Pixels per unit, about half the picture's side.
+        unit: Pixels per unit, about half the image's side.
         angle: How far the head is turned, in radians.
     """
 

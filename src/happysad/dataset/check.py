@@ -15,8 +15,8 @@ from happysad.cores import cores
 from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.load import THUMBNAIL, Dataset, Skipped, load
 from happysad.errors import ImageError
-from happysad.faces import FaceFinder
-from happysad.image import RgbImage, open_picture
+from happysad.faces import FaceDetector
+from happysad.image import RgbImage, open_image
 from happysad.prediction import LABELS
 from happysad.progress import track
 
@@ -44,7 +44,7 @@ ADVICE: Final[dict[Kind, str]] = {
     "no face": "look at each: nothing like a face was found",
     "several faces": "cut the one that is meant: happysad dataset crop",
     "tiny": "larger ones teach more",
-    "blurred": "keep them if users' pictures are so, too",
+    "blurred": "keep them if users' images are so, too",
 }
 
 TINY: Final = 40
@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """What a dataset looks like.
 
     Attributes:
@@ -97,7 +97,7 @@ class Checked:
         return Counter(finding.kind for finding in self.findings)
 
 
-def check(folder: Path, *, against: Path | None = None, model: Path | None = None) -> Checked:
+def check(folder: Path, *, against: Path | None = None, model: Path | None = None) -> CheckResult:
     """Look over every image of a dataset.
 
     Args:
@@ -120,7 +120,7 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
     sides = [side for side, _ in looked]
     findings += [finding for _, found in looked for finding in found]
     order = {kind: number for number, kind in enumerate(KINDS)}
-    return Checked(
+    return CheckResult(
         folder=folder,
         images={label: int((data.labels == i).sum()) for i, label in enumerate(LABELS)},
         sides=(min(sides), int(np.median(sides)), max(sides)),
@@ -209,24 +209,24 @@ def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
 
 
 def _look(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
-    """Give each image's shorter side, and what is wrong with its picture."""
-    finder = FaceFinder()
+    """Give each image's shorter side, and what is wrong with its image."""
+    face_detector = FaceDetector()
 
     def look(index: int) -> tuple[int, list[Finding]]:
         path, name = data.samples[index].path, _name(data, index)
         try:
-            picture = open_picture(path)
-            faces = len(finder.find(picture))
-            sharp = sharpness(picture.pixels(4 * _SHARPNESS_SIDE))
+            image = open_image(path)
+            faces = len(face_detector.detect(image))
+            sharp = sharpness(image.pixels(4 * _SHARPNESS_SIDE))
         except ImageError as error:
             return 0, [Finding("unreadable", name, str(error))]
-        side, found = min(picture.width, picture.height), []
+        side, found = min(image.width, image.height), []
         if not faces:
-            found.append(Finding("no face", name, f"{picture.width}×{picture.height} pixels"))
+            found.append(Finding("no face", name, f"{image.width}×{image.height} pixels"))
         if faces > 1:
             found.append(Finding("several faces", name, f"{faces} faces"))
         if side < TINY:
-            found.append(Finding("tiny", name, f"{picture.width}×{picture.height} pixels"))
+            found.append(Finding("tiny", name, f"{image.width}×{image.height} pixels"))
         if sharp < BLURRED:
             found.append(Finding("blurred", name, f"sharpness {sharp:.2f}"))
         return side, found

@@ -8,28 +8,28 @@ from PIL import Image
 
 from happysad.dataset.scan import GROUPS_FILE, read_groups
 from happysad.errors import DatasetError, ImageError
-from happysad.faces import FaceFinder, cut_faces
+from happysad.faces import FaceDetector, crop_faces
 from happysad.files import atomic_csv, atomic_folder
-from happysad.image import open_picture
-from happysad.pictures import find_pictures
+from happysad.image import open_image
 from happysad.progress import track
+from happysad.sources import find_images
 
 SKIPPED_FILE: Final = "skipped.csv"
-"""In the folder of crops: ``path,reason`` of each picture that gave none."""
+"""In the folder of crops: ``path,reason`` of each image that gave none."""
 
 SEVERAL_FILE: Final = "several.csv"
-"""In the folder of crops: ``path,faces`` of each picture with more than one face."""
+"""In the folder of crops: ``path,faces`` of each image with more than one face."""
 
 
 @dataclass(frozen=True)
-class Cropped:
+class CropResult:
     """What cropping did. Paths are relative to the source, with forward slashes.
 
     Attributes:
-        crops: Picture → its crop.
-        several: Picture with more than one face → how many; the largest was taken.
-        no_face: Pictures without a face.
-        unreadable: Picture → why it cannot be read.
+        crops: Image → its crop.
+        several: Image with more than one face → how many; the largest was taken.
+        no_face: Images without a face.
+        unreadable: Image → why it cannot be read.
     """
 
     crops: dict[str, str] = field(default_factory=dict)
@@ -38,40 +38,40 @@ class Cropped:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def crop_folder(source: Path, out: Path, size: int) -> Cropped:
-    """Cut the largest face out of every picture of a folder.
+def crop_folder(source: Path, out: Path, size: int) -> CropResult:
+    """Cut the largest face out of every image of a folder.
 
-    The crops stand in ``out`` as the pictures do in ``source``, with the same names, as PNG files.
-    Pictures without a face and ones that cannot be read are left out and listed in `SKIPPED_FILE`;
+    The crops stand in ``out`` as the images do in ``source``, with the same names, as PNG files.
+    Images without a face and ones that cannot be read are left out and listed in `SKIPPED_FILE`;
     ones with several faces are listed in `SEVERAL_FILE`. The source's groups.csv is carried over.
     ``out`` is complete or not there.
 
     Args:
-        source: The folder; it is searched through, see `find_pictures`.
+        source: The folder; it is searched through, see `find_images`.
         out: The folder to make; it must not exist.
         size: Side of the crops in pixels.
 
     Raises:
-        DatasetError: ``source`` is no folder, holds no pictures, or none with a face; or its
+        DatasetError: ``source`` is no folder, holds no images, or none with a face; or its
             groups.csv cannot be read; or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
     if not source.is_dir():
-        raise DatasetError(f"{source}: no such folder; give one that holds pictures")
+        raise DatasetError(f"{source}: no such folder; give one that holds images")
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
-    found = list(find_pictures([str(source)], leave_out=out))
-    done, finder = Cropped(), FaceFinder()
+    found = list(find_images([str(source)], leave_out=out))
+    done, face_detector = CropResult(), FaceDetector()
     with atomic_folder(out) as folder:
         for item in track(found, "Cropping"):
             name = Path(item.path).relative_to(source).as_posix()
             if item.problem:
                 done.unreadable[name] = item.problem
             else:
-                _crop(source, folder, name, size, finder, done)
+                _crop(source, folder, name, size, face_detector, done)
         if not done.crops:
             raise DatasetError(
-                f"{source}: no face found in {len(done.no_face):,} pictures, "
+                f"{source}: no face found in {len(done.no_face):,} images, "
                 f"{len(done.unreadable):,} could not be read; give a folder of photographs"
             )
         _write_lists(folder, done)
@@ -80,12 +80,12 @@ def crop_folder(source: Path, out: Path, size: int) -> Cropped:
 
 
 def _crop(
-    source: Path, folder: Path, name: str, size: int, finder: FaceFinder, done: Cropped
+    source: Path, folder: Path, name: str, size: int, face_detector: FaceDetector, done: CropResult
 ) -> None:
     try:
-        picture = open_picture(source / name)
-        faces = finder.find(picture)
-        crops = cut_faces(picture, faces[:1], size)
+        image = open_image(source / name)
+        faces = face_detector.detect(image)
+        crops = crop_faces(image, faces[:1], size)
     except ImageError as error:
         done.unreadable[name] = str(error).removeprefix(f"{source / name}: ")
         return
@@ -103,7 +103,7 @@ def _crop(
         done.several[name] = len(faces)
 
 
-def _write_lists(folder: Path, done: Cropped) -> None:
+def _write_lists(folder: Path, done: CropResult) -> None:
     skipped = dict.fromkeys(done.no_face, "no face") | done.unreadable
     atomic_csv(folder / SKIPPED_FILE, ("path", "reason"), sorted(skipped.items()))
     atomic_csv(folder / SEVERAL_FILE, ("path", "faces"), sorted(done.several.items()))

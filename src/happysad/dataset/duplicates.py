@@ -89,6 +89,6 @@ def _difference(
 def _standard(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     grey = thumbnails.astype(np.float32)
     grey -= grey.mean(axis=(1, 2), keepdims=True)
-    # At least one grey level: a blank picture has no contrast to be freed of.
+    # At least one grey level: a blank image has no contrast to be freed of.
     grey /= np.maximum(grey.std(axis=(1, 2), keepdims=True), 1)
     return grey

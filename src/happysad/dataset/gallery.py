@@ -1,4 +1,4 @@
-"""What a check of a dataset found, as one HTML file with the pictures in it."""
+"""What a check of a dataset found, as one HTML file with the images in it."""
 
 import base64
 import html
@@ -9,13 +9,13 @@ from typing import Final
 
 from PIL import Image
 
-from happysad.dataset.check import ADVICE, Checked, Finding
+from happysad.dataset.check import ADVICE, CheckResult, Finding
 from happysad.errors import ImageError
 from happysad.files import atomic_text
-from happysad.image import open_picture
+from happysad.image import open_image
 
 MOST: Final = 48
-"""Pictures shown of each kind."""
+"""Images shown of each kind."""
 
 _SIDE: Final = 112
 
@@ -33,13 +33,13 @@ img {{ width: 7rem; height: 7rem; object-fit: contain; background: #8883; border
 figcaption small {{ display: block; opacity: .7; }}
 </style></head><body>
 <h1>{title}</h1>
-<p class="note">This file holds pictures of the dataset: show it only to those who may see them.</p>
+<p class="note">This file holds images of the dataset: show it only to those who may see them.</p>
 <p>{summary}</p>
 """
 
 
-def write_gallery(path: Path, checked: Checked) -> None:
-    """Write the findings, each kind with its advice and its pictures."""
+def write_gallery(path: Path, checked: CheckResult) -> None:
+    """Write the findings, each kind with its advice and its images."""
     counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
     short, middle, long = checked.sides
     parts = [
@@ -71,7 +71,7 @@ def _figure(folder: Path, finding: Finding) -> str:
 
 def _thumbnail(path: Path) -> str:
     try:
-        image = Image.fromarray(open_picture(path).pixels(2 * _SIDE))
+        image = Image.fromarray(open_image(path).pixels(2 * _SIDE))
     except ImageError:
         return ""
     image.thumbnail((2 * _SIDE, 2 * _SIDE))

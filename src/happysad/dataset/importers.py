@@ -1,4 +1,4 @@
-"""Turn what people have into a dataset's folder: one picture file per row."""
+"""Turn what people have into a dataset's folder: one image file per row."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ from typing import Final
 
 from PIL import Image
 
+from happysad.dataset.formats import Row, open_source
 from happysad.dataset.scan import GROUPS_FILE, OTHER, class_number
-from happysad.dataset.sources import Row, open_source
 from happysad.errors import DatasetError, ImageError
 from happysad.files import atomic_folder
 from happysad.image import read_image
@@ -31,7 +31,7 @@ _SUFFIX: Final = {
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import did.
 
     Attributes:
@@ -75,7 +75,7 @@ def import_dataset(
     labels: dict[str, int] | None = None,
     others: bool = False,
     strict: bool = False,
-) -> Imported:
+) -> ImportResult:
     """Write the happy and sad images of a source to ``out/<split>/{happy,sad}/``.
 
     The images' bytes stay as they are (the grey levels of fer2013.csv become PNG files). Rows with
@@ -98,7 +98,7 @@ def import_dataset(
     total, rows = open_source(source)
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
-    done = Imported()
+    done = ImportResult()
     with atomic_folder(out) as folder:
         for row in track(rows, "Importing", total):
             _import_row(row, folder, labels, others, done)
@@ -110,7 +110,7 @@ def import_dataset(
 
 
 def _import_row(
-    row: Row, folder: Path, labels: dict[str, int] | None, others: bool, done: Imported
+    row: Row, folder: Path, labels: dict[str, int] | None, others: bool, done: ImportResult
 ) -> None:
     if not row.labels:
         done.bad.append(f"{row.where}: has no label")
@@ -168,7 +168,7 @@ def _note_group(folder: Path, image: Path, group: str) -> None:
         writer.writerow((image.relative_to(folder).as_posix(), group))
 
 
-def _nothing_found(source: Path, done: Imported) -> str:
+def _nothing_found(source: Path, done: ImportResult) -> str:
     if done.bad:
         return f"{source}: no row could be used, the first because: {done.bad[0]}"
     if not done.left_out:

@@ -18,7 +18,7 @@ from PIL import Image
 from happysad.cores import cores
 from happysad.dataset.scan import Sample, classes, scan
 from happysad.errors import DatasetError, ImageError
-from happysad.files import writing
+from happysad.files import convert_os_errors
 from happysad.image import fit_square, read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
@@ -174,7 +174,7 @@ def _room_for_crops(shape: tuple[int, ...], store: Path | None) -> npt.NDArray[n
     crops = np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         # Taken now: writing to a map that the disk has no room left for kills the process.
-        with writing(store), store.open("rb+") as file:
+        with convert_os_errors(store), store.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, store.stat().st_size)
     return crops
 

@@ -27,21 +27,21 @@ def draw_face(label: int, rng: np.random.Generator, size: int) -> RgbImage:
     Args:
         label: 0 = sad, 1 = happy.
         rng: Decides everything else.
-        size: Side of the picture in pixels.
+        size: Side of the image in pixels.
 
     Returns:
         ``uint8 [size, size, 3]``, RGB.
     """
     side = size * _OVERSAMPLING
-    picture = _background(rng, size).resize((side, side), Image.Resampling.BILINEAR)
+    image = _background(rng, size).resize((side, side), Image.Resampling.BILINEAR)
     pen = Pen(
-        draw=ImageDraw.Draw(picture),
+        draw=ImageDraw.Draw(image),
         centre=(side * (0.5 + rng.normal(0, 0.03)), side * (0.53 + rng.normal(0, 0.025))),
         unit=side / 2 * rng.uniform(0.92, 1.2),
         angle=rng.normal(0, 0.12),
     )
     draw_person(pen, label, rng)
-    return _photographed(picture.resize((size, size), Image.Resampling.BOX), rng)
+    return _photographed(image.resize((size, size), Image.Resampling.BOX), rng)
 
 
 def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> None:
@@ -53,7 +53,7 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
         folder: The folder to make; it must not exist, or be empty.
         count: How many faces, at least two.
         seed: The same seed draws the same faces.
-        size: Side of the pictures in pixels.
+        size: Side of the images in pixels.
 
     Raises:
         DatasetError: The folder holds something already, or the count is below two.
@@ -75,15 +75,15 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
 def _background(rng: np.random.Generator, size: int) -> Image.Image:
     top, bottom = (np.array(paint(rng), np.float64) for _ in range(2))
     way = np.linspace(0, 1, size)[:, None, None]
-    picture = Image.fromarray(
+    image = Image.fromarray(
         np.broadcast_to(top * (1 - way) + bottom * way, (size, size, 3)).astype(np.uint8)
     )
-    draw, spots = ImageDraw.Draw(picture), paint(rng)
+    draw, spots = ImageDraw.Draw(image), paint(rng)
     for _ in range(rng.integers(0, 5)):
         x, y = rng.uniform(0, size, 2)
         radius = rng.uniform(0.05, 0.3) * size
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=spots)
-    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.02) * size))
+    return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.02) * size))
 
 
 def _photographed(picture: Image.Image, rng: np.random.Generator) -> RgbImage:

@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Path, dataset: Path, out: Path, *, strict: bool = False, pictures: bool = True
+    model: Path, dataset: Path, out: Path, *, strict: bool = False, images: bool = True
 ) -> Evaluation:
     """Test a model on a dataset and write figures, predictions, charts and the report.
 
@@ -79,7 +79,7 @@ def evaluate(
         dataset: Folder with ``happy/`` and ``sad/``.
         out: Folder to write to; made if missing, what an earlier test wrote there is replaced.
         strict: Refuse a dataset with unreadable images, instead of skipping these.
-        pictures: Show the surest mistakes; without, nothing that is written holds a face.
+        images: Show the surest mistakes; without, nothing that is written holds a face.
 
     Returns:
         The figures and where the report is.
@@ -94,13 +94,13 @@ def evaluate(
     probabilities = _score(loaded, data.crops)
     metrics = compute_metrics(labels, probabilities, loaded.threshold, loaded.band)
     names = [_name(sample.path, data.folder) for sample in data.samples]
-    mistakes = _mistakes(loaded, data, names, probabilities) if pictures else []
+    mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     facts = _facts(loaded, data, metrics)
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_predictions(out / "predictions.csv", names, labels, probabilities, metrics)
     _draw(out, labels, probabilities, metrics, mistakes)
-    write_report(out, metrics, facts, mistakes if pictures else None)
+    write_report(out, metrics, facts, mistakes if images else None)
     return Evaluation(metrics, facts, out / "report.html")
 
 

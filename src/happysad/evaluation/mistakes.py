@@ -69,10 +69,10 @@ def plot_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         f"labelled {LABELS[mistake.label]}, P(happy) {mistake.probability:.3f}\n{mistake.name}"
         for mistake in mistakes
     ]
-    pictures = [mistake.picture for mistake in mistakes]
+    images = [mistake.picture for mistake in mistakes]
     wide = bool(mistakes) and mistakes[0].heat is not None
     title = "Most confident mistakes"
-    contact_sheet(pictures, captions, path, columns=4 if wide else 6, title=title)
+    contact_sheet(images, captions, path, columns=4 if wide else 6, title=title)
 
 
 def overlay(crop: RgbImage, heat: npt.NDArray[np.float32]) -> RgbImage:

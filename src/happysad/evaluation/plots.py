@@ -1,4 +1,4 @@
-"""One look for every plot, the curves of a training and sheets of pictures.
+"""One look for every plot, the curves of a training and sheets of images.
 
 The colours are told apart by the colour-blind (blue and orange, after Okabe and Ito 2008).
 """
@@ -154,17 +154,17 @@ def contact_sheet(
     columns: int = 8,
     title: str = "",
 ) -> None:
-    """Draw pictures in rows, each over its caption.
+    """Draw images in rows, each over its caption.
 
     Args:
         crops: ``uint8 [N, H, W, 3]``, RGB.
         captions: One for each; lines that are too long are shortened in the middle.
         path: Where the PNG is to be.
-        columns: Pictures in a row.
+        columns: Images in a row.
         title: Stands above them.
     """
     if len(crops) == 0:
-        raise ValueError("a contact sheet of no pictures was asked for")
+        raise ValueError("a contact sheet of no images was asked for")
     width = (_WIDTH - _GAP * (columns + 1)) / columns
     height = width * crops[0].shape[0] / crops[0].shape[1]
     caption = _LINE * max(text.count("\n") + 1 for text in captions) + 0.06

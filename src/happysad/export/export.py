@@ -22,7 +22,7 @@ from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import THRESHOLD, choose_band, fit_temperature
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
-from happysad.files import atomic, atomic_text, writing
+from happysad.files import atomic, atomic_text, convert_os_errors
 from happysad.image import fit_square, read_image
 from happysad.progress import track
 from happysad.training.network import load_network
@@ -58,7 +58,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """One precision, and how it compares with the Keras network on the validation crops.
 
     Attributes:
@@ -89,7 +89,7 @@ class Exported:
 
 def export_run(
     path: Path, precisions: Sequence[Precision], *, force: bool = False
-) -> list[Exported]:
+) -> list[ExportResult]:
     """Export a finished run into ``RUN/model-<precision>.tflite``.
 
     Temperature and uncertain band come from the validation split, int8's ranges from crops of the
@@ -130,7 +130,7 @@ def export_run(
     )
     graph = float32_graph(network, reference.temperature)
 
-    def export(precision: Precision) -> Exported:
+    def export(precision: Precision) -> ExportResult:
         info = ModelInfo(
             input_size=size,
             threshold=THRESHOLD,
@@ -185,7 +185,7 @@ def measure(
 
 def write_checked(
     content: bytes, reference: Reference, precision: Precision, out: Path, *, force: bool = False
-) -> Exported:
+) -> ExportResult:
     """Write a model file, unless it is worse than the network it came from.
 
     The file itself is what is opened and measured, as whoever deploys it will open it.
@@ -199,7 +199,7 @@ def write_checked(
     """
     with TemporaryDirectory() as folder:
         trial = Path(folder, out.name)
-        with writing(trial):
+        with convert_os_errors(trial):
             trial.write_bytes(content)
         classifier = Classifier(trial)
     probabilities = classifier.probabilities(reference.crops)
@@ -212,7 +212,7 @@ def write_checked(
     if kept:
         with atomic(out) as temporary:
             temporary.write_bytes(content)
-    return Exported(
+    return ExportResult(
         precision=precision,
         path=out,
         kept=kept,
@@ -226,7 +226,7 @@ def write_checked(
     )
 
 
-def as_json(entry: Exported) -> dict[str, Any]:
+def as_json(entry: ExportResult) -> dict[str, Any]:
     """Turn an entry into what JSON can hold."""
     return asdict(entry) | {"path": str(entry.path)}
 

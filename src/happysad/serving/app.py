@@ -1,4 +1,4 @@
-"""The HTTP API: pictures in, the records of `happysad predict --json` out."""
+"""The HTTP API: images in, the records of `happysad predict --json` out."""
 
 import asyncio
 import base64
@@ -32,12 +32,7 @@ from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
 from happysad.serving.problem import Problem
-from happysad.serving.schemas import (
-    ModelRecord,
-    PictureRecord,
-    pictures,
-    problems,
-)
+from happysad.serving.schemas import ImageRecord, ModelRecord, images, problems
 from happysad.serving.settings import Settings
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -50,7 +45,7 @@ def _import_map() -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-# The page runs its own scripts and LiteRT's WebAssembly, shows pictures that need not have left the
+# The page runs its own scripts and LiteRT's WebAssembly, shows images that need not have left the
 # browser, and talks to nobody but this server.
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; "
@@ -84,7 +79,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="happysad",
         version=__version__,
-        description="Tells happy faces from sad ones. Pictures are neither stored nor logged.",
+        description="Tells happy faces from sad ones. Images are neither stored nor logged.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -116,23 +111,23 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
         dependencies=allowed,
         response_model=None,
         responses={
-            200: {"model": PictureRecord | list[PictureRecord]},
+            200: {"model": ImageRecord | list[ImageRecord]},
             **problems(400, 401, 408, 413, 415, 422, 503),
         },
-        openapi_extra=pictures(settings.max_images),
+        openapi_extra=images(settings.max_images),
     )
     async def predict(request: Request, crop: Crop = "face") -> Response:
         """Find every face, and say whether it looks happy or sad.
 
-        A picture's bytes as the body (image/…) are answered with one record, a form with files
+        An image's bytes as the body (image/…) are answered with one record, a form with files
         (multipart/form-data) with a list of records in the files' order. With crop=whole no face is
-        searched for: each picture has to be one, filling its middle square.
+        searched for: each image has to be one, filling its middle square.
         """
         # Before the body is read: who is sent away should cost those who stay next to nothing.
         engine.check_room()
         try:
             async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
-                records = await engine.predict(body.pictures, crop)
+                records = await engine.predict(body.images, crop)
         except TimeoutError as error:
             detail = f"no whole request and answer within {settings.timeout:g} seconds"
             raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
@@ -141,7 +136,7 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
         if not body.whole:
             return JSONResponse(records)
         if records[0]["status"] == "error":
-            raise Problem(422, "unreadable picture", records[0]["error"])
+            raise Problem(422, "unreadable image", records[0]["error"])
         return JSONResponse(records[0])
 
     @app.get("/v1/model", dependencies=allowed, responses=problems(401))

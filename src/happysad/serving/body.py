@@ -1,4 +1,4 @@
-"""Read pictures out of request bodies: into memory only, and never more than is allowed."""
+"""Read images out of request bodies: into memory only, and never more than is allowed."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from happysad.serving.problem import Problem, busy
 from happysad.serving.settings import Settings
 
 RAW_NAME: Final = "-"
-"""What a picture is called that came as the whole body, as for standard input."""
+"""What an image is called that came as the whole body, as for standard input."""
 
 _MULTIPART: Final = "multipart/form-data"
 _RAW: Final = ("image/", "application/octet-stream")
@@ -25,16 +25,16 @@ class Body:
     """What a request brought.
 
     Attributes:
-        pictures: Name and bytes of each.
-        whole: Whether the one picture was the body, not a part of a form.
+        images: Name and bytes of each.
+        whole: Whether the one image was the body, not a part of a form.
     """
 
-    pictures: list[tuple[str, bytes]]
+    images: list[tuple[str, bytes]]
     whole: bool
 
 
 class _InMemory(MultiPartParser):
-    # Starlette would write larger parts to the disk, where nobody's picture may go.
+    # Starlette would write larger parts to the disk, where nobody's image may go.
     spool_max_size = 2**62
 
 
@@ -47,7 +47,7 @@ class Buffers:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[Body]:
-        """Read a request's pictures; they count as held in memory until the block ends.
+        """Read a request's images; they count as held in memory until the block ends.
 
         Raises:
             Problem: The body is too large, of another kind, empty or malformed, or there is no
@@ -74,7 +74,7 @@ class Buffers:
             elif kind.startswith(_RAW):
                 content = b"".join([chunk async for chunk in stream()])
                 if not content:
-                    raise Problem(400, "no picture", "the body is empty: send a picture's bytes")
+                    raise Problem(400, "no image", "the body is empty: send an image's bytes")
                 yield Body([(RAW_NAME, content)], whole=True)
             else:
                 raise Problem(
@@ -106,14 +106,14 @@ class Buffers:
         finally:
             await form.close()
         if not uploads:
-            raise Problem(400, "no picture", "the form holds no file: add at least one picture")
+            raise Problem(400, "no image", "the form holds no file: add at least one image")
         return uploads
 
     def _take(self, size: int) -> None:
         self._bytes += size
         metrics.BUFFER.inc(size)
         if size > 0 and self._bytes > self._settings.max_buffer:
-            raise busy("the server's memory for pictures is full")
+            raise busy("the server's memory for images is full")
 
     def _too_large(self) -> Problem:
         limit = self._settings.max_body
@@ -121,6 +121,6 @@ class Buffers:
         return Problem(
             413,
             "body too large",
-            f"the body may have {limit:,} bytes at most: send fewer or smaller pictures",
+            f"the body may have {limit:,} bytes at most: send fewer or smaller images",
             {"Connection": "close"},
         )

@@ -10,8 +10,8 @@ import numpy as np
 
 from happysad.detector import Detector
 from happysad.errors import ImageError
-from happysad.image import open_picture
-from happysad.results import Record, error_record, picture_record
+from happysad.image import open_image
+from happysad.records import Record, error_record, image_record
 from happysad.serving import metrics
 from happysad.serving.problem import busy
 from happysad.serving.settings import Settings
@@ -19,15 +19,15 @@ from happysad.serving.settings import Settings
 Crop = Literal["face", "whole"]
 
 Upload = tuple[str, bytes]
-"""A picture's name and its bytes."""
+"""An image's name and its bytes."""
 
 
 class Engine:
-    """Turns pictures into records, on threads of its own.
+    """Turns images into records, on threads of its own.
 
     Attributes:
-        detectors: The one road from picture to answer, by what is classified: each ``"face"`` that
-            is found, or the ``"whole"`` picture.
+        detectors: The one road from image to answer, by what is classified: each ``"face"`` that
+            is found, or the ``"whole"`` image.
         ready: Whether a first prediction has shown that all works.
     """
 
@@ -61,7 +61,7 @@ class Engine:
         self.ready = True
 
     async def predict(self, uploads: Sequence[Upload], crop: Crop = "face") -> list[Record]:
-        """Predict some pictures.
+        """Predict some images.
 
         Returns:
             A record for each, in their order; for one that cannot be read, an error record.
@@ -75,7 +75,7 @@ class Engine:
         for upload in uploads:
             self._count(1)
             job = self._pool.submit(self._predict, upload, crop, time.perf_counter())
-            # A picture holds its place until its thread is done with it, asked for or not.
+            # An image holds its place until its thread is done with it, asked for or not.
             job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
             jobs.append(job)
         try:
@@ -85,14 +85,14 @@ class Engine:
             for job in jobs:
                 job.cancel()
 
-    def check_room(self, pictures: int = 1) -> None:
-        """Refuse pictures for which there is no room.
+    def check_room(self, images: int = 1) -> None:
+        """Refuse images for which there is no room.
 
         Raises:
             Problem: There is none.
         """
-        if self._pending + pictures > self._room:
-            raise busy("too many pictures are waiting")
+        if self._pending + images > self._room:
+            raise busy("too many images are waiting")
 
     def close(self) -> None:
         """Stop taking work."""
@@ -107,13 +107,13 @@ class Engine:
         self._observe("wait", time.perf_counter() - asked)
         name, content = upload
         try:
-            picture = open_picture(content, max_pixels=self._max_pixels)
-            predictions = self.detectors[crop].predict(picture)
+            image = open_image(content, max_pixels=self._max_pixels)
+            predictions = self.detectors[crop].predict(image)
         except ImageError as error:
             return error_record(name, str(error))
         for prediction in predictions:
             metrics.FACES.labels(prediction.label).inc()
-        return picture_record(name, (picture.width, picture.height), predictions)
+        return image_record(name, (image.width, image.height), predictions)
 
     @staticmethod
     def _observe(stage: str, seconds: float) -> None:

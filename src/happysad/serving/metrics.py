@@ -1,4 +1,4 @@
-"""What Prometheus is told. No picture, name, address or key is ever part of it."""
+"""What Prometheus is told. No image, name, address or key is ever part of it."""
 
 import os
 from typing import Final
@@ -25,16 +25,14 @@ LATENCY: Final = Histogram(
 )
 STAGES: Final = Histogram(
     "happysad_stage_seconds",
-    "Of one picture: waiting, finding (and decoding), cutting, classifying.",
+    "Of one image: waiting, finding (and decoding), cutting, classifying.",
     ("stage",),
     buckets=(0.001, 0.002, *_SECONDS),
 )
 FACES: Final = Counter("happysad_faces_total", "Faces answered for.", ("label",))
-PICTURES: Final = Counter("happysad_pictures_total", "Pictures, by status.", ("status",))
+PICTURES: Final = Counter("happysad_pictures_total", "Images, by status.", ("status",))
 REJECTED: Final = Counter("happysad_rejected_total", "Requests not answered.", ("reason",))
-QUEUE: Final = Gauge(
-    "happysad_queue", "Pictures waiting or worked on.", multiprocess_mode="livesum"
-)
+QUEUE: Final = Gauge("happysad_queue", "Images waiting or worked on.", multiprocess_mode="livesum")
 BUFFER: Final = Gauge(
     "happysad_buffer_bytes", "Bytes of bodies in memory.", multiprocess_mode="livesum"
 )

@@ -14,13 +14,13 @@ class FaceRecord(BaseModel):
     landmarks: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         description="Right eye, left eye, nose, right and left corner of the mouth."
     )
-    confidence: float = Field(ge=0, le=1, description="How sure the finder is of the face.")
+    confidence: float = Field(ge=0, le=1, description="How sure the face detector is of the face.")
     label: Literal["happy", "sad", "uncertain"]
     probability: float = Field(ge=0, le=1, description="P(happy), calibrated.")
 
 
-class PictureRecord(BaseModel):
-    """One picture: a line of what `happysad predict --json` prints."""
+class ImageRecord(BaseModel):
+    """One image: a line of what `happysad predict --json` prints."""
 
     schema_: Literal[1] = Field(alias="schema")
     path: str = Field(description='The file\'s name in the form; "-" for a whole body.')
@@ -67,8 +67,8 @@ _REASONS: Final = {
     401: "No API key, or a wrong one.",
     408: "It took too long.",
     413: "The body is too large.",
-    415: "The body is neither a picture nor a form.",
-    422: "The one picture cannot be read.",
+    415: "The body is neither an image nor a form.",
+    422: "The one image cannot be read.",
     503: "Too busy now: try again after Retry-After seconds.",
 }
 
@@ -79,8 +79,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _REASONS[status], "content": content} for status in statuses}
 
 
-def pictures(most: int) -> dict[str, Any]:
-    """Describe the body of a request that brings pictures, at most so many in a form."""
+def images(most: int) -> dict[str, Any]:
+    """Describe the body of a request that brings images, at most so many in a form."""
     file = {"type": "string", "format": "binary"}
     form = {
         "type": "object",

@@ -23,11 +23,11 @@ class Settings:
 
     Attributes:
         model: A `.tflite` file, or None for the released model.
-        threads: Pictures that one worker process works on at once.
-        queue: Pictures that may wait for their turn in one worker process; past it, 503.
+        threads: Images that one worker process works on at once.
+        queue: Images that may wait for their turn in one worker process; past it, 503.
         max_body: Largest request body, bytes.
-        max_pixels: Largest picture, pixels.
-        max_images: Most pictures in one request.
+        max_pixels: Largest image, pixels.
+        max_images: Most images in one request.
         max_buffer: Bytes that all bodies of one worker process may take up at once; past it, 503.
         timeout: Seconds for a request, from its first byte to the answer.
         idle: Seconds after which a connection without a request is closed.

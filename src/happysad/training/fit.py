@@ -20,7 +20,7 @@ from happysad.training.augmentation import VIEWS, views
 from happysad.training.batches import batches
 from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
-from happysad.training.network import emotions_top, head, thaw
+from happysad.training.network import emotions_top, head, unfreeze
 from happysad.training.recipe import Recipe, Stage
 from happysad.training.targets import binary_accuracy, make_targets, mixed
 from happysad.training.workers import ALONE, Workers
@@ -161,7 +161,7 @@ class _Trainer:
         self.targets, self.sample_weights = make_targets(
             data.labels, self.training, recipe, stage, opinions
         )
-        thaw(network.get_layer("backbone"), stage.layers)
+        unfreeze(network.get_layer("backbone"), stage.layers)
         # Named, for Keras would number them, and a resumed training's file would not be the same.
         if stage.weight_decay:
             self.optimizer = keras.optimizers.AdamW(

@@ -77,7 +77,7 @@ def see_in_grey(network: keras.Model) -> None:
     kernel.assign(keras.ops.sum(kernel, axis=2, keepdims=True) * luminance)
 
 
-def thaw(backbone: keras.Model, layers: str) -> None:
+def unfreeze(backbone: keras.Model, layers: str) -> None:
     """Make trainable what a stage trains; a frozen BatchNormalization keeps its statistics."""
     backbone.trainable = layers != "head"
     if layers.startswith("block_"):

@@ -28,7 +28,7 @@ Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """How a training ended.
 
     Attributes:
@@ -56,7 +56,7 @@ def train(
     group_pattern: str | None = None,
     on_epoch: Callable[[Epoch], None] = lambda row: None,
     fit: Callable[..., Progress] = fit,
-) -> Trained:
+) -> TrainingResult:
     """Train a network by a recipe.
 
     Interrupted at any instant, the same call with ``resume=True`` goes on after the last finished
@@ -141,10 +141,10 @@ def train(
     return _result(run)
 
 
-def _result(run: Run) -> Trained:
+def _result(run: Run) -> TrainingResult:
     facts = run.facts()
     counts = {name: facts[name] for name in ("training", "validation", "skipped")}
-    return Trained(run=run.path, best=Epoch(**facts["best"]), **counts)
+    return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **counts)
 
 
 def _some(data: Data, images: int, seed: int) -> Data:

@@ -111,7 +111,7 @@ class Video:
                 return not whole
         if self.count is None:
             return False
-        # An estimate goes by the sound, too, which may go on a little longer than the picture.
+        # An estimate goes by the sound, too, which may go on a little longer than the image.
         enough = (1 - _SLACK) * self.count
         return seen < enough - 2 and end * self.rate < enough - self.rate / 2
 

@@ -12,9 +12,9 @@ from happysad.annotate import annotate
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
-from happysad.results import csv_file
+from happysad.records import csv_file
 from happysad.video.frames import Video
-from happysad.video.watch import SUFFIXES, Frame, Moment
+from happysad.video.watch import SUFFIXES, Frame, FrameResult
 
 COLUMNS: Final = (
     *("time", "frame", "person", "label", "probability"),
@@ -26,7 +26,7 @@ _CODECS: Final = {".mp4": "mp4v", ".webm": "VP80"}
 
 
 @contextmanager
-def timeline_rows(path: Path) -> Iterator[Callable[[Moment], None]]:
+def timeline_rows(path: Path) -> Iterator[Callable[[FrameResult], None]]:
     """Write a CSV file with a row for each person and frame, `COLUMNS`; each row at once.
 
     Yields:
@@ -37,13 +37,13 @@ def timeline_rows(path: Path) -> Iterator[Callable[[Moment], None]]:
     """
     with csv_file(path, COLUMNS) as write_rows:
 
-        def write(moment: Moment) -> None:
+        def write(moment: FrameResult) -> None:
             write_rows(_rows(moment))
 
         yield write
 
 
-def _rows(moment: Moment) -> Iterator[dict[str, object]]:
+def _rows(moment: FrameResult) -> Iterator[dict[str, object]]:
     for number, person in moment.persons.items():
         box = (f"{value:.1f}" for value in person.face.box)
         values = (person.label, f"{person.probability:.6f}", *box)
@@ -52,7 +52,7 @@ def _rows(moment: Moment) -> Iterator[dict[str, object]]:
 
 
 @contextmanager
-def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Moment], None]]:
+def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, FrameResult], None]]:
     """Write a video's frames with the persons drawn in; the file is there when the block ends.
 
     The sound is left out. Each frame of a file is written, at the file's rate; a live source's are
@@ -71,7 +71,7 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Momen
     with video_writer(path, video.size, video.rate) as write:
         written = 0
 
-        def draw(frame: Frame, moment: Moment) -> None:
+        def draw(frame: Frame, moment: FrameResult) -> None:
             nonlocal written
             names = [str(number) for number in moment.persons]
             image = annotate(frame.image, list(moment.persons.values()), names)

@@ -21,7 +21,7 @@ def check_plot_path(path: Path) -> None:
     """Refuse before the work what would fail after it.
 
     Raises:
-        HappysadError: It is no name of a picture.
+        HappysadError: It is no name of an image.
         OSError: Nothing can be written there.
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -41,7 +41,7 @@ def plot_timeline(
 
     Args:
         curves: The probabilities.
-        path: Where the picture is to be, see `check_plot_path`.
+        path: Where the image is to be, see `check_plot_path`.
         title: What was watched.
         band: The model's uncertain band, probabilities.
         end: Length of the video in seconds.

@@ -9,7 +9,7 @@ from happysad.prediction import Label
 TIME_CONSTANT: Final = 0.5
 """Seconds in which two thirds (1 - 1/e) of a change have come through."""
 
-MARGIN: Final = 0.25
+CROP_MARGIN: Final = 0.25
 """How far, in logits, the smoothed probability has to leave a label's range before it changes."""
 
 # Beyond this certainty a single frame would outweigh many; the logit is infinite at 0 and 1.
@@ -50,13 +50,13 @@ class Smoother:
 
         Returns:
             The label, and the smoothed P(happy), 0.001–0.999. The label changes only where the
-            smoothed probability is beyond its range by more than `MARGIN`.
+            smoothed probability is beyond its range by more than `CROP_MARGIN`.
         """
         weight = 1 - math.exp((self._time - time) / TIME_CONSTANT)
         self._logit += weight * (logit(probability) - self._logit)
         self._time = time
         smoothed = 1 / (1 + math.exp(-self._logit))
         low, high = self._ranges[self._label] if self._label else (math.inf, -math.inf)
-        if self._label is None or not low - MARGIN <= self._logit <= high + MARGIN:
+        if self._label is None or not low - CROP_MARGIN <= self._logit <= high + CROP_MARGIN:
             self._label = self._classifier.label(smoothed)
         return self._label, smoothed

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from happysad.prediction import Label, Prediction
-from happysad.video.watch import Moment
+from happysad.video.watch import FrameResult
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Timeline:
         self.frame = -1
         self._present: dict[int, Event] = {}
 
-    def add(self, moment: Moment) -> Iterator[Event]:
+    def add(self, moment: FrameResult) -> Iterator[Event]:
         """Take in the next moment, and yield what changed with it."""
         self.time, self.frame = moment.time, moment.frame
         for number in moment.left:
@@ -116,7 +116,7 @@ class Curves:
         self._time: float | None = None
         self._longest = 0.0
 
-    def add(self, moment: Moment) -> None:
+    def add(self, moment: FrameResult) -> None:
         """Take in the next moment."""
         if self._time is not None:
             self._longest = max(self._longest, moment.time - self._time)

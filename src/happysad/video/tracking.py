@@ -107,13 +107,13 @@ def _place(face: Face) -> tuple[npt.NDArray[np.float64], float]:
     return np.array([left + width / 2, top + height / 2]), math.sqrt(width * height)
 
 
-class CutFinder:
+class ShotDetector:
     """Notices where one shot of a film ends and another one begins."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None
 
-    def is_cut(self, image: RgbImage) -> bool:
+    def is_shot_boundary(self, image: RgbImage) -> bool:
         """Compare a frame with the one before.
 
         Args:
@@ -121,7 +121,7 @@ class CutFinder:
 
         Returns:
             True where the two show different scenes. The first frame is no cut. Movement, a flash
-            or a fade is none: the likeness is the correlation of two pictures of 16×16 pixels,
+            or a fade is none: the likeness is the correlation of two images of 16×16 pixels,
             which does not depend on brightness or contrast.
         """
         # Every so manieth pixel will do, and is quicker to average than all.

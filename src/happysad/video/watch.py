@@ -1,4 +1,4 @@
-"""From frames to persons: who is in the picture, and whether they are happy."""
+"""From frames to persons: who is in the image, and whether they are happy."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from happysad.detector import Detector
 from happysad.image import RgbImage
 from happysad.prediction import Prediction
 from happysad.video.smoothing import Smoother
-from happysad.video.tracking import CutFinder, Tracker
+from happysad.video.tracking import ShotDetector, Tracker
 
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 CAMERA: Final = "camera:"
@@ -39,7 +39,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameResult:
     """What one frame shows.
 
     Attributes:
@@ -68,17 +68,17 @@ class Watcher:
             detector: Finds and classifies the faces of each frame.
         """
         self._detector = detector
-        self._cuts = CutFinder()
+        self._cuts = ShotDetector()
         self._tracker = Tracker()
         self._smoothers: dict[int, Smoother] = {}
 
-    def look(self, frame: Frame) -> Moment:
+    def look(self, frame: Frame) -> FrameResult:
         """Look at the next frame.
 
         Raises:
             ImageError: It has more pixels than the detector takes.
         """
-        gone = self._tracker.forget() if self._cuts.is_cut(frame.image) else []
+        gone = self._tracker.forget() if self._cuts.is_shot_boundary(frame.image) else []
         seen = self._detector.predict(frame.image)
         numbers, lost = self._tracker.follow(frame.time, [each.face for each in seen])
         gone += lost
@@ -91,10 +91,10 @@ class Watcher:
                 smoother = self._smoothers[number] = Smoother(self._detector.classifier)
             label, probability = smoother.update(frame.time, prediction.probability)
             persons[number] = Prediction(label, probability, prediction.face)
-        return Moment(frame.time, frame.number, persons, tuple(gone))
+        return FrameResult(frame.time, frame.number, persons, tuple(gone))
 
 
-def watch(frames: Iterable[Frame], detector: Detector) -> Iterator[Moment]:
+def watch(frames: Iterable[Frame], detector: Detector) -> Iterator[FrameResult]:
     """Follow the persons of a video.
 
         >>> with Video("talk.mp4") as video:                            # doctest: +SKIP

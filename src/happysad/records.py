@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from happysad.files import writing
+from happysad.files import convert_os_errors
 from happysad.prediction import Prediction
 
 SCHEMA: Final = 1
@@ -35,16 +35,16 @@ COLUMNS: Final = (
 Record: TypeAlias = dict[str, Any]
 
 
-def picture_record(path: str, size: tuple[int, int], predictions: Sequence[Prediction]) -> Record:
-    """Write down what was found in one picture.
+def image_record(path: str, size: tuple[int, int], predictions: Sequence[Prediction]) -> Record:
+    """Write down what was found in one image.
 
     Args:
-        path: What the picture is called.
+        path: What the image is called.
         size: Its width and height, upright, in pixels.
         predictions: One for each face; none is no error.
 
     Returns:
-        What JSON can hold, rounded: boxes and landmarks to 0.1 pixel, the finder's confidence to 4
+        Values rounded for JSON: boxes and landmarks to 0.1 pixel, the detection confidence to 4
         and P(happy) to 6 digits.
     """
     return {
@@ -58,7 +58,7 @@ def picture_record(path: str, size: tuple[int, int], predictions: Sequence[Predi
 
 
 def error_record(path: str, error: str) -> Record:
-    """Write down why a picture has no answer."""
+    """Write down why an image has no answer."""
     return {
         "schema": SCHEMA,
         "path": path,
@@ -94,23 +94,23 @@ def csv_file(
     Raises:
         HappysadError: The file cannot be written.
     """
-    with writing(path):
+    with convert_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The bytes of names that are not UTF-8 are written as they are.
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
     writer = csv.DictWriter(file, columns)
 
     def write(rows: Iterable[dict[str, Any]]) -> None:
-        with writing(path):
+        with convert_os_errors(path):
             writer.writerows(rows)
 
     try:
-        with writing(path):
+        with convert_os_errors(path):
             writer.writeheader()
         yield write
     finally:
         # Closing writes what could not be written before, and fails again.
-        with writing(path):
+        with convert_os_errors(path):
             file.close()
 
 
@@ -145,7 +145,7 @@ class Summary:
     """Counts records, and says what they come to in one line.
 
     Attributes:
-        statuses: How many pictures have each status.
+        statuses: How many images have each status.
         labels: How many faces have each label.
     """
 
@@ -159,8 +159,8 @@ class Summary:
         self.labels.update(face["label"] for face in record["faces"])
 
     @property
-    def pictures(self) -> int:
-        """How many pictures were counted, with and without an answer."""
+    def images(self) -> int:
+        """How many images were counted, with and without an answer."""
         return self.statuses.total()
 
     @property
@@ -179,5 +179,5 @@ class Summary:
             parts.append(f"{self.statuses['no face']:,} without a face")
         if self.errors:
             parts.append(f"{self.errors:,} could not be read")
-        plural = "picture" if self.pictures == 1 else "pictures"
-        return f"{self.pictures:,} {plural}: {', '.join(parts)}"
+        plural = "image" if self.images == 1 else "images"
+        return f"{self.images:,} {plural}: {', '.join(parts)}"

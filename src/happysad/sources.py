@@ -1,4 +1,4 @@
-"""Find the pictures that files, folders and globs stand for."""
+"""Find the images that files, folders and globs stand for."""
 
 import glob
 import os
@@ -13,11 +13,11 @@ STDIN: Final = "-"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImage:
     """A path that a source stands for.
 
     Attributes:
-        path: A file to be read, `STDIN`, or what holds no picture.
+        path: A file to be read, `STDIN`, or what holds no image.
         problem: Why there is nothing to read; empty where there is.
     """
 
@@ -25,10 +25,10 @@ class Found:
     problem: str = ""
 
 
-def find_pictures(sources: Iterable[str], leave_out: Path | None = None) -> Iterator[Found]:
-    """List the pictures of each source, in the order of the sources.
+def find_images(sources: Iterable[str], leave_out: Path | None = None) -> Iterator[FoundImage]:
+    """List the images of each source, in the order of the sources.
 
-    A folder is searched through, in the order of names: its pictures are the files with one of the
+    A folder is searched through, in the order of names: its images are the files with one of the
     `SUFFIXES`. Hidden files and folders in it are passed over; symbolic links are followed, each
     real folder once. A glob (``*``, ``?``, ``[a-z]``, ``**``) is tried where there is no file of
     that name. A file that is named is taken as it is.
@@ -38,7 +38,7 @@ def find_pictures(sources: Iterable[str], leave_out: Path | None = None) -> Iter
         leave_out: A folder of which folders and globs take nothing.
 
     Yields:
-        Every picture; and, with its problem, every source that stands for none and every folder
+        Every image; and, with its problem, every source that stands for none and every folder
         that cannot be searched.
     """
     for source in sources:
@@ -48,10 +48,10 @@ def find_pictures(sources: Iterable[str], leave_out: Path | None = None) -> Iter
             yield from _match(source, leave_out)
         else:
             # A file that is not there is named, too: reading it says so.
-            yield Found(source)
+            yield FoundImage(source)
 
 
-def _search(folder: str, leave_out: Path | None) -> Iterator[Found]:
+def _search(folder: str, leave_out: Path | None) -> Iterator[FoundImage]:
     seen = {os.path.realpath(leave_out)} if leave_out else set()
     stack, empty = [Path(folder)], True
     while stack:
@@ -59,7 +59,7 @@ def _search(folder: str, leave_out: Path | None) -> Iterator[Found]:
         if not path.is_dir():
             if path.suffix.lower() in SUFFIXES:
                 empty = False
-                yield Found(str(path))
+                yield FoundImage(str(path))
             continue
         real = os.path.realpath(path)
         if real in seen:
@@ -69,14 +69,14 @@ def _search(folder: str, leave_out: Path | None) -> Iterator[Found]:
             entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         except OSError as error:
             empty = False
-            yield Found(str(path), f"cannot be searched ({error.strerror})")
+            yield FoundImage(str(path), f"cannot be searched ({error.strerror})")
             continue
         stack += sorted(entries, reverse=True)
     if empty:
-        yield Found(folder, "no pictures in this folder")
+        yield FoundImage(folder, "no images in this folder")
 
 
-def _match(pattern: str, leave_out: Path | None) -> Iterator[Found]:
+def _match(pattern: str, leave_out: Path | None) -> Iterator[FoundImage]:
     base, wildcards = split_glob(pattern)
     if wildcards[-1] == "**":
         # Python's versions differ in what that matches: here, what is found in the folders before.
@@ -85,7 +85,7 @@ def _match(pattern: str, leave_out: Path | None) -> Iterator[Found]:
         # Unlike glob.glob, this follows no link for **, and so never goes round in circles.
         paths = sorted(base.glob("/".join(wildcards))) if wildcards else [base]
     except ValueError as error:
-        yield Found(pattern, f"no valid glob ({error})")
+        yield FoundImage(pattern, f"no valid glob ({error})")
         return
     avoided = Path(os.path.realpath(leave_out)) if leave_out else None
     hidden_too = any(part.startswith(".") for part in wildcards)
@@ -98,12 +98,12 @@ def _match(pattern: str, leave_out: Path | None) -> Iterator[Found]:
         if avoided and Path(os.path.realpath(path)).is_relative_to(avoided):
             continue
         if not path.is_dir():
-            yield Found(str(path))
+            yield FoundImage(str(path))
         # ** matches what is in a folder, too, and that is listed by itself.
         elif "**" not in wildcards:
             yield from _search(str(path), leave_out)
     if empty:
-        yield Found(pattern, "no file matches")
+        yield FoundImage(pattern, "no file matches")
 
 
 def is_glob(source: str) -> bool:

@@ -158,14 +158,14 @@ def _spellings(label: str) -> tuple[str, ...]:
 
 
 def _png(pixels: str) -> bytes:
-    """Turn the grey levels of a square picture, separated by blanks, into a PNG file."""
+    """Turn the grey levels of a square image, separated by blanks, into a PNG file."""
     try:
         levels = np.array(pixels.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise ImageError("the pixels are not whole numbers") from error
     side = math.isqrt(levels.size)
     if not levels.size or side * side != levels.size:
-        raise ImageError(f"{levels.size} pixels make no square picture")
+        raise ImageError(f"{levels.size} pixels make no square image")
     if levels.min() < 0 or levels.max() > 255:
         raise ImageError("a pixel is outside 0–255")
     file = io.BytesIO()

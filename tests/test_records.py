@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from happysad.prediction import Face, Prediction
-from happysad.results import (
+from happysad.records import (
     COLUMNS,
     Summary,
     csv_rows,
     error_record,
-    picture_record,
+    image_record,
     printable,
 )
 
@@ -46,7 +46,7 @@ def test_the_schema_is_a_schema() -> None:
 def test_whatever_is_found_can_be_written_and_meets_the_schema(
     path: str, size: tuple[int, int], found: list[Prediction]
 ) -> None:
-    record = picture_record(path, size, found)
+    record = image_record(path, size, found)
 
     assert valid(record)
     assert json.loads(json.dumps(record)) == record
@@ -57,7 +57,7 @@ def test_whatever_is_found_can_be_written_and_meets_the_schema(
 
 def test_an_error_meets_the_schema_and_nothing_in_between_does() -> None:
     error = error_record("x.jpg", "x.jpg: no such file")
-    empty = picture_record("x.jpg", (4, 3), [])
+    empty = image_record("x.jpg", (4, 3), [])
 
     assert valid(error)
     assert empty["status"] == "no face"
@@ -68,7 +68,7 @@ def test_an_error_meets_the_schema_and_nothing_in_between_does() -> None:
 
 
 def test_numbers_are_rounded_to_what_they_are_worth() -> None:
-    (face,) = picture_record("x.jpg", (4, 3), [a_prediction(probability=1 / 3)])["faces"]
+    (face,) = image_record("x.jpg", (4, 3), [a_prediction(probability=1 / 3)])["faces"]
 
     assert face == {
         "box": [-3.3, 4, 50, 60],
@@ -80,8 +80,8 @@ def test_numbers_are_rounded_to_what_they_are_worth() -> None:
 
 
 def test_a_csv_row_for_each_face_and_one_where_there_is_none() -> None:
-    two = list(csv_rows(picture_record("x.jpg", (4, 3), [a_prediction(), a_prediction("sad", 0)])))
-    none = list(csv_rows(picture_record("x.jpg", (4, 3), [])))
+    two = list(csv_rows(image_record("x.jpg", (4, 3), [a_prediction(), a_prediction("sad", 0)])))
+    none = list(csv_rows(image_record("x.jpg", (4, 3), [])))
     error = list(csv_rows(error_record("x.jpg", "broken")))
 
     assert [(row["face"], row["label"], row["left"]) for row in two] == [
@@ -95,18 +95,18 @@ def test_a_csv_row_for_each_face_and_one_where_there_is_none() -> None:
 
 def test_the_summary_says_what_there_was_and_leaves_out_what_there_was_not() -> None:
     summary = Summary()
-    summary.add(picture_record("a", (4, 3), [a_prediction(), a_prediction("sad", 0.1)]))
-    summary.add(picture_record("b", (4, 3), [a_prediction("uncertain", 0.5), a_prediction()]))
-    assert str(summary) == "2 pictures: 2 happy, 1 sad, 1 uncertain faces"
+    summary.add(image_record("a", (4, 3), [a_prediction(), a_prediction("sad", 0.1)]))
+    summary.add(image_record("b", (4, 3), [a_prediction("uncertain", 0.5), a_prediction()]))
+    assert str(summary) == "2 images: 2 happy, 1 sad, 1 uncertain faces"
 
-    summary.add(picture_record("c", (4, 3), []))
+    summary.add(image_record("c", (4, 3), []))
     summary.add(error_record("d", "broken"))
     assert str(summary).endswith("uncertain faces, 1 without a face, 1 could not be read")
-    assert (summary.pictures, summary.errors) == (4, 1)
+    assert (summary.images, summary.errors) == (4, 1)
 
     lonely = Summary()
-    lonely.add(picture_record("a", (4, 3), [a_prediction("sad", 0.1)]))
-    assert str(lonely) == "1 picture: 1 sad face"
+    lonely.add(image_record("a", (4, 3), [a_prediction("sad", 0.1)]))
+    assert str(lonely) == "1 image: 1 sad face"
 
 
 def test_a_files_name_does_not_command_the_terminal() -> None:

@@ -5,26 +5,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from happysad.pictures import STDIN, Found, find_pictures
+from happysad.sources import STDIN, FoundImage, find_images
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures here and below, hidden ones, other files, a loop and a second way in."""
+    """Images here and below, hidden ones, other files, a loop and a second way in."""
     root = tmp_path / "all [sorts]"
     (root / "b" / "deep").mkdir(parents=True)
     (root / ".thumbnails").mkdir()
     for name in ("c.png", "a.JPG", "b/2.webp", "b/deep/1.tif", ".hidden.png", ".thumbnails/x.png"):
         Image.new("RGB", (2, 2)).save(root / name, "PNG")
-    (root / "notes.txt").write_text("no picture")
-    (root / "talk.mp4").write_bytes(b"no picture either")
+    (root / "notes.txt").write_text("no image")
+    (root / "talk.mp4").write_bytes(b"no image either")
     (root / "b" / "loop").symlink_to(root / "b", target_is_directory=True)
     (root / "z").symlink_to(root / "b", target_is_directory=True)
     return root
 
 
 def names(root: Path, *sources: str | Path, leave_out: Path | None = None) -> list[str]:
-    found = list(find_pictures([str(source) for source in sources], leave_out))
+    found = list(find_images([str(source) for source in sources], leave_out))
     assert not [each for each in found if each.problem]
     return [os.path.relpath(each.path, root) for each in found]
 
@@ -41,31 +41,31 @@ def test_what_is_left_out_is_not_searched(folder: Path) -> None:
 
 
 def test_sources_keep_their_order_and_a_named_file_is_taken_as_it_is(folder: Path) -> None:
-    found = find_pictures([STDIN, str(folder / "notes.txt"), str(folder / "b")])
+    found = find_images([STDIN, str(folder / "notes.txt"), str(folder / "b")])
     assert [Path(each.path).name for each in found] == [STDIN, "notes.txt", "2.webp", "1.tif"]
 
 
 def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert [each.path for each in find_pictures(["*.[pJ]*"])] == ["a.JPG", "c.png"]
+    assert [each.path for each in find_images(["*.[pJ]*"])] == ["a.JPG", "c.png"]
     # Folders that match are searched, unless ** lists what is in them anyway.
     assert names(folder, "b*") == ["b/2.webp", "b/deep/1.tif"]
     assert names(folder, "[b]/**") == names(folder, "./[b]/**/*.*") == ["b/2.webp", "b/deep/1.tif"]
     assert names(folder, ".th*/*") == [".thumbnails/x.png"]
-    (strange,) = find_pictures(["b/**.png"])
+    (strange,) = find_images(["b/**.png"])
     assert strange.problem == "no file matches" or "no valid glob" in strange.problem
 
 
 def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
     odd = folder / "what[1]?.png"
     Image.new("RGB", (2, 2)).save(odd)
-    assert list(find_pictures([str(odd)])) == [Found(str(odd))]
+    assert list(find_images([str(odd)])) == [FoundImage(str(odd))]
 
 
 def test_sources_that_stand_for_nothing_say_so(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    found = list(find_pictures([str(tmp_path / "empty"), str(tmp_path / "*.nothing"), "none.png"]))
-    assert [each.problem for each in found] == ["no pictures in this folder", "no file matches", ""]
+    found = list(find_images([str(tmp_path / "empty"), str(tmp_path / "*.nothing"), "none.png"]))
+    assert [each.problem for each in found] == ["no images in this folder", "no file matches", ""]
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(name)).write_bytes(b"")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    (found,) = find_pictures([str(tmp_path)])
+    (found,) = find_images([str(tmp_path)])
     assert os.fsencode(found.path).endswith(name)
 
 
@@ -85,14 +85,14 @@ def test_a_folder_that_may_not_be_read_is_told_and_the_others_searched() -> None
         root = Path(name)
         root.chmod(0o755)
         (root / "locked").mkdir(mode=0)
-        Image.new("RGB", (2, 2)).save(root / "picture.png")
+        Image.new("RGB", (2, 2)).save(root / "image.png")
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)
         try:
-            locked, picture = find_pictures([name])
+            locked, image = find_images([name])
         finally:
             os.seteuid(user)
         (root / "locked").chmod(0o700)
     assert locked.path.endswith("locked") and "cannot be searched (Permission" in locked.problem
-    assert picture.path.endswith("picture.png")
+    assert image.path.endswith("image.png")
