@@ -12,11 +12,11 @@ ROOT = Path(happysad.__file__).parent
 ORDER = [
     {"__main__"},
     {"cli"},
-    {"cluster"},
+    {"scoring", "tuning"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},
     {"dataset", "detector", "annotate", "copies", "images", "results"},
     {"classifier", "faces"},
-    {"image", "prediction", "released", "files", "progress", "cores"},
+    {"image", "prediction", "released", "files", "progress", "cores", "ray_session"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -15,8 +15,8 @@ from happysad.cli.shared import CLUSTER, Address, resumable
 from happysad.cli.train import choose_recipe
 
 if TYPE_CHECKING:
-    from happysad.cluster.ranking import Figure, Outcome, Trial
-    from happysad.cluster.tune import SearchResult
+    from happysad.tuning.ranking import Figure, Outcome, Trial
+    from happysad.tuning.tune import SearchResult
     from happysad.training.checkpoint import Epoch
 
 
@@ -88,9 +88,9 @@ def tune(
       happysad tune faces/ --vary stages.1.learning_rate=1e-4..1e-2 --out rates
       happysad tune faces/ --recipe fine-tune --seeds 5 --out seeds
     """
-    from happysad.cluster.ranking import as_json as jsonable
-    from happysad.cluster.space import parse_vary
-    from happysad.cluster.tune import tune as run
+    from happysad.tuning.ranking import as_json as jsonable
+    from happysad.tuning.space import parse_vary
+    from happysad.tuning.tune import tune as run
     from happysad.progress import progress_bar
 
     base = choose_recipe(recipe, weights, quick)
@@ -137,7 +137,7 @@ def tune(
 
 
 def _line(trial: "Trial", outcome: "Outcome") -> str:
-    from happysad.cluster.chart import name
+    from happysad.tuning.chart import name
 
     told = f"{outcome.run.name}  {outcome.state}  {name(trial.values)}, seed {outcome.seed}"
     if outcome.problem:
