@@ -14,9 +14,9 @@ ORDER = [
     {"cli"},
     {"cluster"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},
-    {"dataset", "detector", "annotate", "copies", "images", "results"},
-    {"classifier", "faces"},
-    {"image", "prediction", "released", "files", "progress", "cores"},
+    {"dataset", "detector", "annotate", "copies", "records"},
+    {"classifier", "faces", "sources"},
+    {"image", "prediction", "released", "files", "progress", "cores", "concurrency"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
