@@ -142,7 +142,7 @@ def test_many_images_give_results_in_order_and_errors_in_place(
     assert first.predictions == third.predictions == tuple(Detector().predict(hopper))
     assert broken.error and missing.error
     assert broken.error.reason.startswith("cannot be read")
-    assert (missing.error.reason, missing.error.source) == ("no such file", names[3])
+    assert (missing.error.reason, missing.error.source) == ("no such file", str(sources[3]))
     assert sorted(opened) == sorted([str(hopper), "image"])
 
 
