@@ -16,6 +16,7 @@ from release import dark, rolled, small
 from happysad.classifier import Classifier
 from happysad.dataset.cartoon import Pen
 from happysad.image import RgbImage, fit_square
+from happysad.prediction import Scores
 
 SIDE = 384
 SKIN, SHADE, LINE, WHITE = (222, 170, 130), (196, 140, 104), (43, 30, 28), (250, 250, 246)
@@ -78,10 +79,12 @@ def main() -> None:
     size = classifier.info.input_size
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     for axes, (name, drawing) in zip(figure.subplots(2, 4).flat, drawings.items(), strict=True):
-        p = float(classifier.probabilities(fit_square(drawing, size)[None])[0])
+        ((sad, happy),) = classifier.scores(fit_square(drawing, size)[None]).tolist()
+        scores = Scores(happy, sad)
+        p = scores.probability
         axes.imshow(drawing)
         axes.axis("off")
-        axes.set_title(f"{name}\n{classifier.label(p)}, P(happy) {p:.2f}", fontsize=9)
+        axes.set_title(f"{name}\n{classifier.label(scores)}, P(happy) {p:.2f}", fontsize=9)
         print(f"{name}: {p:.2f}")
     figure.savefig(Path(sys.argv[1]), dpi=110)
 

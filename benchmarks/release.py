@@ -29,7 +29,7 @@ from happysad.evaluation.charts import plot_reliability
 from happysad.evaluation.metrics import compute_metrics
 from happysad.files import atomic_text
 from happysad.image import RgbImage, read_image
-from happysad.prediction import LABELS
+from happysad.prediction import LABELS, Scores
 from happysad.progress import track
 
 FloatArray = npt.NDArray[np.float64]
@@ -141,7 +141,7 @@ def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
     """Print the figures of the test set's happy and sad faces."""
     two = data.labels < len(LABELS)
     p = classifier.probabilities(data.crops[two])
-    metrics = compute_metrics(data.labels[two], p, classifier.info.threshold, classifier.info.band)
+    metrics = compute_metrics(data.labels[two], p, 0.5, _band(classifier))
     print(f"\n## Test set: {two.sum()} happy and sad faces\n")
     print("| figure | value | 95 % interval |\n| --- | --- | --- |")
     for name in FIGURES:
@@ -155,14 +155,19 @@ def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
     print(f"\nsad {sad} right, {sad_happy} called happy; happy {happy} right, {happy_sad} sad")
 
 
+def _band(classifier: Classifier) -> tuple[float, float]:
+    return 1 - classifier.info.threshold, classifier.info.threshold
+
+
 def other_emotions(classifier: Classifier, data: Dataset) -> None:
     """Print what becomes of faces that are neither."""
     print("\n## Faces of other emotions\n")
     print("| face | faces | called sad | uncertain | called happy | median P(happy) |")
     print("| --- | --- | --- | --- | --- | --- |")
     for number, name in enumerate(data.classes):
-        p = classifier.probabilities(data.crops[data.labels == number])
-        labels = [classifier.label(float(value)) for value in p]
+        scores = classifier.scores(data.crops[data.labels == number]).tolist()
+        p = [Scores(happy, sad).probability for sad, happy in scores]
+        labels = [classifier.label(Scores(happy, sad)) for sad, happy in scores]
         shares = " | ".join(
             f"{labels.count(label) / len(p):.1%}" for label in ("sad", "uncertain", "happy")
         )
@@ -183,10 +188,8 @@ def robustness(classifier: Classifier, data: Dataset) -> None:
 
 
 def _row(truth: npt.NDArray[np.uint8], p: npt.ArrayLike, classifier: Classifier) -> str:
-    values = weighted_values(
-        truth, np.asarray(p), np.ones((1, len(truth))), classifier.info.threshold, None
-    )
-    low, high = classifier.info.band
+    values = weighted_values(truth, np.asarray(p), np.ones((1, len(truth))), 0.5, None)
+    low, high = _band(classifier)
     uncertain = np.mean((np.asarray(p) >= low) & (np.asarray(p) <= high))
     figures = " | ".join(
         f"{values[name][0]:.3f}" for name in ("accuracy", "balanced_accuracy", "roc_auc")

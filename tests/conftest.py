@@ -79,7 +79,7 @@ def model_files(
     red_is_happy: Any,
     coloured_crops: "npt.NDArray[np.uint8]",
 ) -> "dict[Precision, Path]":
-    """`red_is_happy` as model files, at every precision, temperature 2, band 0.45–0.55."""
+    """`red_is_happy` as model files, at every precision, temperature 2, threshold 0.55."""
     from happysad.classifier import PRECISIONS, ModelInfo
     from happysad.export.convert import float32_graph, quantise
     from happysad.export.metadata import add_metadata
@@ -90,8 +90,10 @@ def model_files(
     for precision in PRECISIONS:
         info = ModelInfo(
             input_size=32,
-            threshold=0.5,
-            band=(0.45, 0.55),
+            crop_margin=1.0,
+            crop_level=True,
+            output="sigmoid",
+            threshold=0.55,
             temperature=2.0,
             precision=precision,
             recipe="colours",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from happysad.annotate import COLOURS, annotate
-from happysad.prediction import Face, Label, Prediction
+from happysad.prediction import Face, Label, Prediction, Scores
 
 Image = npt.NDArray[np.uint8]
 
@@ -15,7 +15,7 @@ Image = npt.NDArray[np.uint8]
 def prediction(
     box: tuple[float, float, float, float], label: Label = "happy", probability: float = 0.98
 ) -> Prediction:
-    return Prediction(label, probability, Face(box, (), 0.9))
+    return Prediction(label, Scores(probability, 1 - probability), Face(box, (), 0.9))
 
 
 def grey(width: int, height: int, value: int = 128) -> Image:

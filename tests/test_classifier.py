@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from happysad import Classifier, ModelError
 from happysad.classifier import PRECISIONS, Precision
+from happysad.prediction import Label, Scores
 
 Files = dict[Precision, Path]
 Crops = npt.NDArray[np.uint8]
@@ -31,16 +32,20 @@ def test_red_and_blue_are_not_swapped_and_happy_is_the_second_label(
 
     # 4 * (1 - -1) = 8, divided by the temperature 2.
     sure = 1 / (1 + np.exp(-4))
-    assert (classifier.label(red), classifier.label(blue)) == ("happy", "sad")
+    assert (_label(classifier, red), _label(classifier, blue)) == ("happy", "sad")
     assert red == pytest.approx(sure, abs=0.02)
     assert blue == pytest.approx(1 - sure, abs=0.02)
 
 
-def test_a_probability_inside_the_band_is_uncertain(model_files: Files) -> None:
+def _label(classifier: Classifier, happy: float) -> Label:
+    return classifier.label(Scores(happy, 1 - happy))
+
+
+def test_scores_below_the_threshold_are_uncertain(model_files: Files) -> None:
     classifier = Classifier(model_files["float32"])
 
-    assert classifier.info.band == (0.45, 0.55)
-    assert [classifier.label(p) for p in (0.449, 0.45, 0.5, 0.55, 0.551)] == [
+    assert classifier.info.threshold == 0.55
+    assert [_label(classifier, p) for p in (0.449, 0.4501, 0.5, 0.549, 0.551)] == [
         "sad",
         "uncertain",
         "uncertain",
@@ -49,7 +54,9 @@ def test_a_probability_inside_the_band_is_uncertain(model_files: Files) -> None:
     ]
     (grey,) = classifier.probabilities(one_colour((100, 100, 100))).tolist()
     assert grey == pytest.approx(0.5, abs=1e-5)
-    assert classifier.label(grey) == "uncertain"
+    assert _label(classifier, grey) == "uncertain"
+    assert classifier.label(Scores(happy=0.3, sad=0.56)) == "sad"
+    assert classifier.label(Scores(happy=0.4, sad=0.3)) == "uncertain"
 
 
 def test_a_crop_gets_the_same_answer_alone_and_in_a_batch(
@@ -110,7 +117,7 @@ def refused(path: Path, content: bytes) -> str:
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"none\.tflite: the model cannot be read \(No such file"):
+    with pytest.raises(ModelError, match=r"none\.tflite: cannot be read \(No such file"):
         Classifier(tmp_path / "none.tflite")
 
 
@@ -156,11 +163,12 @@ def test_a_tflite_file_of_another_program_is_refused(model_files: Files, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema": 2}, "schema 2"),
+        ({"schema": 1}, "schema 1"),
         ({"labels": ["happy", "sad"]}, r"['happy', 'sad']"),
         ({"input_size": 48}, "export it again"),
-        ({"uncertain_band": None}, "not of a form this version knows"),
-        ({"new": 1}, "not of a form this version knows"),
+        ({"threshold": None}, "has an unknown form"),
+        ({"threshold": 7}, "has an unknown form"),
+        ({"new": 1}, "has an unknown form"),
     ],
 )
 def test_a_file_that_says_what_it_is_not_is_refused(

@@ -57,7 +57,7 @@ def test_a_single_picture_may_become_a_file(desk: Path) -> None:
 
 @pytest.mark.parametrize("sources", [["left"], ["*.png"], ["top.png", "right/1.png"]])
 def test_several_pictures_do_not_become_one_file(desk: Path, sources: list[str]) -> None:
-    with pytest.raises(HappysadError, match="one file, and there may be several images"):
+    with pytest.raises(HappysadError, match="names one file, but"):
         AnnotatedCopies(Path("out.jpg"), sources)
 
 
@@ -80,16 +80,16 @@ def test_a_source_is_never_written_over(desk: Path) -> None:
         ("left", ["left"]),
         ("left", ["left/deep", "right"]),
     ):
-        with pytest.raises(HappysadError, match="where annotated copies are to go"):
+        with pytest.raises(HappysadError, match="is inside the output folder"):
             AnnotatedCopies(Path(out), sources)
-    with pytest.raises(HappysadError, match="written over"):
+    with pytest.raises(HappysadError, match="would overwrite it"):
         AnnotatedCopies(Path("top.png"), ["top.png"]).save("top.png", RED)
     (desk / "link.png").symlink_to("top.png")
-    with pytest.raises(HappysadError, match="written over"):
+    with pytest.raises(HappysadError, match="would overwrite it"):
         AnnotatedCopies(Path("top.png"), ["link.png"]).save("link.png", RED)
     (desk / "out").mkdir()
     (desk / "out" / "left").symlink_to(desk / "left", target_is_directory=True)
-    with pytest.raises(HappysadError, match="written over"):
+    with pytest.raises(HappysadError, match="would overwrite it"):
         AnnotatedCopies(Path("out"), ["left", "right"]).save("left/2.png", RED)
     assert all(read_image(str(path)).shape == (4, 4, 3) for path in desk.rglob("*.png"))
 
@@ -102,7 +102,7 @@ def test_no_glob_leads_out_of_the_folder(desk: Path) -> None:
 
 def test_what_cannot_be_written_is_told(desk: Path) -> None:
     (desk / "file").write_text("no folder")
-    with pytest.raises(HappysadError, match=r"file: no such folder can be made"):
+    with pytest.raises(HappysadError, match=r"file: cannot be created"):
         AnnotatedCopies(Path("file"), ["top.png"])
     copies = AnnotatedCopies(Path("out"), ["left", "right"])
     (desk / "out" / "left").write_text("in the way")

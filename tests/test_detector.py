@@ -1,3 +1,5 @@
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -113,3 +115,50 @@ def test_a_laughing_astronaut_is_happy() -> None:
     data = pytest.importorskip("skimage.data")
     predictions = Detector().predict(data.astronaut())
     assert predictions[0].label == "happy"
+
+
+def test_many_images_give_results_in_order_and_errors_in_place(
+    hopper: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    sources: list[Path | bytes] = [
+        hopper,
+        tmp_path / "broken.jpg",
+        hopper.read_bytes(),
+        tmp_path / "missing.jpg",
+    ]
+    opened: list[str] = []
+
+    results = list(
+        Detector().predict_many(sources, threads=3, on_image=lambda _, r: opened.append(r.source))
+    )
+
+    assert [result.source for result in results] == [
+        *map(str, sources[:2]),
+        "image",
+        str(sources[3]),
+    ]
+    first, broken, third, missing = results
+    assert first.predictions == third.predictions == tuple(Detector().predict(hopper))
+    assert broken.error and missing.error
+    assert broken.error.reason.startswith("cannot be read")
+    assert (missing.error.reason, missing.error.source) == ("no such file", str(sources[3]))
+    assert sorted(opened) == sorted([str(hopper), "image"])
+
+
+def test_a_detector_can_be_pickled_and_copied(hopper: Path) -> None:
+    detector = Detector()
+    expected = detector.predict(hopper)
+
+    for other in (pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector)):
+        assert other.predict(hopper) == expected
+
+
+def test_an_image_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(ImageError("no such file", "a.jpg")))
+
+    assert (str(error), error.reason, error.source) == (
+        "a.jpg: no such file",
+        "no such file",
+        "a.jpg",
+    )

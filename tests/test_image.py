@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from happysad.errors import ImageError
-from happysad.image import fit_square, open_image, read_image
+from happysad.image import FORMATS, HEADER_BYTES, fit_square, image_format, open_image, read_image
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -203,7 +204,7 @@ def test_a_pillow_image_is_turned_upright_and_left_as_it_was() -> None:
     ("array", "received"),
     [
         (np.zeros((4, 5, 3)), r"float64 \[4, 5, 3\]"),
-        (np.zeros((4, 5, 4), np.uint8), r"uint8 \[4, 5, 4\]"),
+        (np.zeros((4, 5, 2), np.uint8), r"uint8 \[4, 5, 2\]"),
         (np.zeros((2, 4, 5, 3), np.uint8), r"uint8 \[2, 4, 5, 3\]"),
         (np.zeros((0, 5, 3), np.uint8), r"uint8 \[0, 5, 3\]"),
     ],
@@ -214,7 +215,7 @@ def test_other_arrays_are_refused_with_what_was_received(array: Any, received: s
 
 
 def test_what_cannot_be_a_picture_is_refused_with_what_was_received(tmp_path: Path) -> None:
-    for wrong in (None, 7, bytearray(b"x")):
+    for wrong in (None, 7, [1, 2]):
         with pytest.raises(ImageError, match=f"received {type(wrong).__name__}"):
             read_image(wrong)  # type: ignore[arg-type]
     path = tmp_path / "text.txt"
@@ -364,3 +365,73 @@ def test_fit_square_gives_the_size_asked_for(height: int, width: int, size: int)
     crop = fit_square(np.full((height, width, 3), 130, np.uint8), size)
     assert crop.shape == (size, size, 3)
     assert (crop == 130).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("AVIF", {"quality": 95}), ("HEIF", {"quality": 95}), ("JPEG2000", {})],
+)
+def test_formats_of_phones_and_the_web_are_read_whatever_the_name(
+    form: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    if form == "HEIF":
+        pillow_heif.register_heif_opener()
+    path = tmp_path / "photo.jpg"
+    red_blue().save(path, form, **options)
+
+    pixels = read_image(path)
+
+    assert image_format(path.read_bytes()[:HEADER_BYTES]) == form
+    assert np.abs(pixels.astype(int) - np.asarray(red_blue())).mean() < 12
+    others = [name for name in FORMATS if name != form]
+    with pytest.raises(ImageError, match="not an image, or not"):
+        read_image(path, formats=others)
+
+
+def test_heic_is_turned_by_its_container_and_not_once_more_by_exif(tmp_path: Path) -> None:
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    red_blue().save(tmp_path / "a.heic", exif=exif, quality=95)
+
+    pixels = read_image(tmp_path / "a.heic")
+
+    # libheif applies the container's rotation (none here); EXIF merely repeats it.
+    assert pixels.shape == (16, 32, 3)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bit_files_of_any_depth_look_like_the_8_bit_original(bits: int, form: str) -> None:
+    grey = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    levels = np.round(grey / 255 * (2**bits - 1)).astype(np.uint16)
+
+    pixels = read_image(encoded(Image.fromarray(levels), form))
+
+    assert np.abs(pixels[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_floating_point_images_of_0_to_1_look_like_the_8_bit_original() -> None:
+    grey = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+
+    pixels = read_image(encoded(Image.fromarray((grey / 255).astype(np.float32)), "TIFF"))
+
+    assert np.abs(pixels[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_buffers_and_other_arrays_are_taken() -> None:
+    content = encoded(red_blue(), "PNG")
+    expected = read_image(content)
+    rgba = np.dstack([expected, np.full(expected.shape[:2], 255, np.uint8)])
+
+    for same in (bytearray(content), memoryview(content), expected, rgba):
+        assert np.array_equal(read_image(same), expected)
+    assert np.array_equal(read_image(expected[..., :1]), read_image(expected[..., 0]))
+    clear = rgba.copy()
+    clear[..., 3] = 0
+    assert (read_image(clear) == 255).all()
+
+
+def test_arrays_of_0_to_1_are_refused_with_the_line_that_converts_them() -> None:
+    with pytest.raises(ImageError, match=r"\(255 \* array\).astype\('uint8'\)"):
+        read_image(np.zeros((4, 5, 3), np.float32))

@@ -14,9 +14,9 @@ ORDER = [
     {"cli"},
     {"scoring", "tuning"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},
-    {"dataset", "detector", "annotate", "copies", "images", "results"},
-    {"classifier", "faces"},
-    {"image", "prediction", "released", "files", "progress", "cores", "ray_session"},
+    {"dataset", "detector", "annotate", "copies", "records"},
+    {"classifier", "faces", "sources"},
+    {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

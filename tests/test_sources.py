@@ -53,7 +53,7 @@ def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(folder, "[b]/**") == names(folder, "./[b]/**/*.*") == ["b/2.webp", "b/deep/1.tif"]
     assert names(folder, ".th*/*") == [".thumbnails/x.png"]
     (strange,) = find_images(["b/**.png"])
-    assert strange.problem == "no file matches" or "no valid glob" in strange.problem
+    assert strange.problem == "no file matches" or "invalid glob pattern" in strange.problem
 
 
 def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
@@ -90,9 +90,9 @@ def test_a_folder_that_may_not_be_read_is_told_and_the_others_searched() -> None
         if user == 0:
             os.seteuid(65534)
         try:
-            locked, image = find_images([name])
+            image, locked = find_images([name])
         finally:
             os.seteuid(user)
         (root / "locked").chmod(0o700)
-    assert locked.path.endswith("locked") and "cannot be searched (Permission" in locked.problem
+    assert locked.path.endswith("locked") and "cannot be read (Permission" in locked.problem
     assert image.path.endswith("image.png")

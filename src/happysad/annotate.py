@@ -1,4 +1,4 @@
-"""Draw predictions into an image: each face's box, label and P(happy)."""
+"""Draw predictions into an image: each face's box, label and score."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -37,7 +37,7 @@ def annotate(
 
     Returns:
         An image of the same shape. Each face has a box with a plate like ``happy 0.98``: the label
-        and P(happy). Lines and letters grow with image and face; plates keep clear of one another
+        and its score. Lines and letters grow with image and face; plates keep clear of one another
         where there is room.
     """
     drawn = np.array(image)
@@ -48,12 +48,22 @@ def annotate(
         _draw_frame(drawn, box, COLOURS[prediction.label])
     taken: list[Area] = []
     for box, prediction, prefix in zip(boxes, predictions, prefixes, strict=True):
-        text = f"{prefix}{prediction.label} {prediction.probability:.2f}"
+        text = f"{prefix}{prediction.label} {_score(prediction):.2f}"
         plate = _fitting_plate(text, COLOURS[prediction.label], _letters(box, drawn), width)
         place = _place(plate.shape[1], plate.shape[0], box, taken, width, height)
         _paste(drawn, plate, place[0], place[1])
         taken.append(place)
     return drawn
+
+
+def _score(prediction: Prediction) -> float:
+    """Return the score of the label; of "uncertain", the larger one."""
+    scores = prediction.scores
+    return (
+        scores.sad
+        if prediction.label == "sad"
+        else max(scores.happy, scores.sad if prediction.label == "uncertain" else 0.0)
+    )
 
 
 def _within(prediction: Prediction, width: int, height: int) -> Area:

@@ -1,9 +1,8 @@
-"""The model: one `.tflite` file, checked when it is opened, run on batches of crops."""
+"""The classifier: one `.tflite` file, checked when it is loaded, run on batches of crops."""
 
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from happysad.concurrency import PerThread
 from happysad.errors import ModelError
-from happysad.prediction import LABELS, Label
+from happysad.prediction import LABELS, Label, Scores
 from happysad.released import MODEL, read_released
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
@@ -23,29 +23,33 @@ PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float16", "dynamic", "in
 INFO_FILE: Final = "happysad.json"
 """The member of the zip archive at the end of a model file that holds its `ModelInfo`."""
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself.
+    """Metadata embedded in a model file.
 
     Attributes:
         input_size: Side of the crops, pixels.
-        threshold: P(happy) from which a crop is happy, 0–1.
-        band: ``(low, high)``: from low to high, both included, the label is ``"uncertain"``.
-        temperature: What the logit is divided by inside the graph, so that the probability is
-            calibrated.
-        precision: How its weights are stored.
-        recipe: Name of the recipe it was trained by.
+        crop_margin: Side of the square crop as a multiple of the longer side of the face's box.
+        crop_level: Whether crops are rotated so that the eyes are level.
+        output: ``"sigmoid"``: the two scores add up to 1; ``"softmax"``: what is missing to 1 is
+            the share of people who would call the face neither happy nor sad.
+        threshold: The score from which a face is labelled happy or sad, 0–1.
+        temperature: Divisor of the logits inside the graph, which calibrates the scores.
+        precision: How the weights are stored.
+        recipe: Name of the recipe it was trained with.
         data_fingerprint: SHA-256 of the training data's contents and labels.
         happysad: Version that exported the file.
-        created: Day of the export, ISO 8601.
+        created: Date of the export, ISO 8601.
     """
 
     input_size: int
+    crop_margin: float
+    crop_level: bool
+    output: Literal["sigmoid", "softmax"]
     threshold: float
-    band: tuple[float, float]
     temperature: float
     precision: Precision
     recipe: str
@@ -55,51 +59,58 @@ class ModelInfo:
 
 
 class Classifier:
-    """Tells happy crops from sad ones with a `.tflite` file made by `happysad export`.
+    """Classifies crops with a `.tflite` file made by `happysad export`.
 
-    One classifier may be used from several threads at once: each thread gets an interpreter of
-    its own, because LiteRT's are not safe to share.
+    A classifier may be used from several threads and may be pickled: each thread and each process
+    has an interpreter of its own, because LiteRT interpreters must not be shared.
 
         >>> classifier = Classifier("model-int8.tflite")                # doctest: +SKIP
         >>> crop = fit_square(read_image("face.jpg"), classifier.info.input_size)  # doctest: +SKIP
-        >>> classifier.probabilities(crop[None])                        # doctest: +SKIP
-        array([0.98], dtype=float32)
+        >>> classifier.scores(crop[None])                               # doctest: +SKIP
+        array([[0.01, 0.97]], dtype=float32)
 
     Attributes:
-        info: What the file says of itself.
+        info: The file's metadata.
     """
 
-    def __init__(self, path: str | Path | None = None, threads: int = 1) -> None:
-        """Open a model file and check it.
+    def __init__(self, model: str | Path | bytes | None = None, threads: int = 1) -> None:
+        """Load a model file and check it.
 
         Args:
-            path: A `.tflite` file that happysad exported; None means the released one, which
-                comes with the package.
-            threads: How many threads LiteRT works with for one crop.
+            model: A `.tflite` file that happysad exported, or its bytes; default: the bundled
+                model.
+            threads: Number of threads that LiteRT uses for one crop.
 
         Raises:
             ModelError: The file is missing, damaged, or was not made by happysad.
         """
-        self._threads = threads
-        self._local = threading.local()
-        if path is None:
-            path, content = MODEL, read_released(MODEL)
+        name = "model" if isinstance(model, bytes) else str(model or MODEL)
+        if model is None:
+            content = read_released(MODEL)
+        elif isinstance(model, bytes):
+            content = model
         else:
             try:
-                content = Path(path).read_bytes()
+                content = Path(model).read_bytes()
             except OSError as error:
-                raise ModelError(f"{path}: the model cannot be read ({error.strerror})") from error
-        self._flatbuffer, self.info = _unpack(content, str(path))
-        _check_tensors(self._interpreter(str(path)), self.info, str(path))
+                raise ModelError(f"{name}: cannot be read ({error.strerror})") from error
+        self._flatbuffer, self.info = _unpack(content, name)
+        self._threads = threads
+        self._interpreters = PerThread(self._load)
+        try:
+            interpreter = self._interpreters.get()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{name}: LiteRT cannot run this model ({error})") from error
+        _check_tensors(interpreter, self.info, name)
 
-    def probabilities(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def scores(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Classify crops.
 
         Args:
             crops: ``uint8 [N, S, S, 3]``, RGB, 0–255 as decoded, S = ``info.input_size``.
 
         Returns:
-            P(happy), ``float32 [N]``, 0–1.
+            P(sad) and P(happy), ``float32 [N, 2]``, 0–1, in the order of `LABELS`.
 
         Raises:
             ValueError: ``crops`` has another dtype or shape.
@@ -110,36 +121,34 @@ class Classifier:
                 f"crops must be uint8 [N, {size}, {size}, 3]; "
                 f"received {crops.dtype} {list(crops.shape)}"
             )
-        interpreter = self._interpreter()
+        interpreter = self._interpreters.get()
         source = interpreter.get_input_details()[0]["index"]
         target = interpreter.get_output_details()[0]["index"]
-        happy = np.empty(len(crops), np.float32)
+        scores = np.empty((len(crops), len(LABELS)), np.float32)
         for i in range(len(crops)):
             interpreter.set_tensor(source, crops[i : i + 1])
             interpreter.invoke()
-            happy[i] = interpreter.get_tensor(target)[0, 1]
-        return happy
+            scores[i] = interpreter.get_tensor(target)[0]
+        return scores
 
-    def label(self, probability: float) -> Label:
-        """Name a probability: happy, sad, or uncertain within the model's band."""
-        low, high = self.info.band
-        if low <= probability <= high:
-            return "uncertain"
-        return "happy" if probability >= self.info.threshold else "sad"
+    def probabilities(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return P(happy) among happy and sad, ``float32 [N]``; arguments as for `scores`."""
+        sad, happy = self.scores(crops).T
+        probabilities: npt.NDArray[np.float32] = happy / np.maximum(happy + sad, 1e-9)
+        return probabilities
 
-    def _interpreter(self, name: str = "") -> Any:
-        if not hasattr(self._local, "interpreter"):
-            try:
-                interpreter = Interpreter(model_content=self._flatbuffer, num_threads=self._threads)
-                interpreter.allocate_tensors()
-            except (RuntimeError, ValueError) as error:
-                raise ModelError(f"{name}: LiteRT cannot run this model ({error})") from error
-            self._local.interpreter = interpreter
-        return self._local.interpreter
+    def label(self, scores: Scores) -> Label:
+        """Label scores with the model's threshold."""
+        return scores.label(self.info.threshold)
+
+    def _load(self) -> Any:
+        interpreter = Interpreter(model_content=self._flatbuffer, num_threads=self._threads)
+        interpreter.allocate_tensors()
+        return interpreter
 
 
 def _unpack(content: bytes, name: str) -> tuple[bytes, ModelInfo]:
-    """Take a model file apart into the flatbuffer and what `happysad.json` says."""
+    """Split a model file into the flatbuffer and its metadata."""
     if content[4:8] != b"TFL3":
         raise ModelError(f"{name}: not a .tflite model")
     try:
@@ -149,28 +158,29 @@ def _unpack(content: bytes, name: str) -> tuple[bytes, ModelInfo]:
     # Damaged archives make zipfile raise nearly anything.
     except Exception as error:
         raise ModelError(
-            f"{name}: cut short, or not made by happysad (no {INFO_FILE} inside); "
+            f"{name}: truncated, or not made by happysad (no {INFO_FILE} inside); "
             "copy the file again, or make one with: happysad export RUN"
         ) from error
     try:
         schema, labels = values.pop("schema"), values.pop("labels")
+        if schema != SCHEMA or tuple(labels) != LABELS:
+            raise ModelError(
+                f"{name}: has schema {schema} and labels {labels}; this version reads schema "
+                f"{SCHEMA} and labels {list(LABELS)}; update happysad, or export the model again"
+            )
         digest = values.pop("sha256")
-        low, high = values.pop("uncertain_band")
         values.pop("recipe_settings", None)
-        info = ModelInfo(**values, band=(float(low), float(high)))
+        info = ModelInfo(**values)
+        if not 0 <= float(info.threshold) <= 1:
+            raise ValueError(f"the threshold {info.threshold} is not between 0 and 1")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{name}: {INFO_FILE} inside is not of a form this version knows ({error}); "
+            f"{name}: {INFO_FILE} inside has an unknown form ({error}); "
             "update happysad, or export the model again"
         ) from error
-    if schema != SCHEMA or tuple(labels) != LABELS:
-        raise ModelError(
-            f"{name}: has schema {schema} and labels {labels}, this version reads schema {SCHEMA} "
-            f"and labels {list(LABELS)}; update happysad, or export the model again"
-        )
     if digest != hashlib.sha256(flatbuffer).hexdigest():
         raise ModelError(
-            f"{name}: its content does not match its checksum, it was damaged or changed; "
+            f"{name}: its content does not match its checksum; "
             "copy the file again, or export the model again"
         )
     return flatbuffer, info

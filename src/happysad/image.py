@@ -1,10 +1,11 @@
-"""The one door for images: untrusted bytes or a path in, an RGB array out."""
+"""Decode untrusted image files into RGB arrays."""
 
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,42 @@ from happysad.errors import ImageError
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
 """``uint8 [height, width, 3]``, RGB, pixel values 0–255 as decoded."""
 
-Source: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | RgbImage
-"""What is taken for an image: a path, a file's bytes, a binary file object, a Pillow image, or an
-array ``uint8 [height, width, 3]`` (RGB) or ``[height, width]`` (grey)."""
+Source: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | RgbImage
+)
+"""An image: a path, a file's bytes, a binary file object, a Pillow image, or an array ``uint8``:
+``[height, width, 3]`` (RGB), ``[height, width, 4]`` (RGBA, laid on white), ``[height, width]`` or
+``[height, width, 1]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
 MAX_SIDE: Final = 65_535
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF", "TIFF")
+SUFFIXES: Final = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif",
+    ".jp2", ".jpx", ".bmp", ".gif", ".tif", ".tiff",
+})  # fmt: skip
+HEADER_BYTES: Final = 32
+"""Length of a file's beginning that `is_image` needs."""
 
-_UNKNOWN: Final = "not an image, or not JPEG, PNG, WebP, BMP, GIF or TIFF; convert it to JPEG"
+_NAMES: Final = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000"}
+_SIGNATURES: Final = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+}
+_BRANDS: Final = {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
+}
 _ORIENTATION: Final = 0x0112
-# Quarter turns to the left, and then: mirrored or not.
+# Quarter turns to the left, and whether the image is mirrored afterwards.
 _TURNS: Final[dict[object, tuple[int, bool]]] = {
     2: (0, True),
     3: (2, False),
@@ -40,19 +65,39 @@ _AT_ONCE: Final = 16_000_000
 """Larger images, in pixels, are converted in strips."""
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+# Bits per pixel of cameras' and scanners' grey images that are stored in 16 or 32 bits.
+_DEPTHS: Final = (8, 10, 12, 14, 16)
 
 
-def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
-    """Read one image, upright and in RGB, whatever it was stored as.
+def image_format(header: bytes) -> str | None:
+    """Recognise an image file by its first `HEADER_BYTES` bytes.
 
-    The format is recognised by content, not by name: JPEG, PNG, WebP, BMP, GIF or TIFF. The EXIF
-    orientation is applied, transparency is laid on white, grey, palette, CMYK and 16-bit images
-    are converted, and of an animation the first frame is taken.
+    Returns:
+        One of `FORMATS`; None for anything else.
+    """
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return "WEBP"
+    if header[4:8] == b"ftyp":
+        # The major brand may be a generic one, followed by the compatible brands.
+        brands = (header[8:12], *(header[i : i + 4] for i in range(16, len(header), 4)))
+        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+    return next((name for start, name in _SIGNATURES.items() if header.startswith(start)), None)
+
+
+def read_image(
+    source: Source, *, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
+) -> RgbImage:
+    """Decode an image, upright and in RGB.
+
+    The format is recognised by content, not by name. The EXIF orientation is applied, transparency
+    is laid on white, grey, palette, CMYK and 16-bit images are converted, and of an animation the
+    first frame is taken.
 
     Args:
         source: See `Source`.
-        max_pixels: Images with more pixels are refused before they are decoded; of WebP those
-            with more than half as many.
+        max_pixels: Images with more pixels are refused before they are decoded; WebP images with
+            more than half as many.
+        formats: Which of `FORMATS` are accepted.
 
     Returns:
         ``uint8 [height, width, 3]``, RGB, 0–255.
@@ -60,60 +105,66 @@ def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Raises:
         ImageError: The file is missing, is not an image, is damaged, or is too large.
     """
-    return open_image(source, max_pixels=max_pixels).pixels()
+    return open_image(source, max_pixels=max_pixels, formats=formats).pixels()
 
 
-def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> "LazyImage":
-    """Look at an image's header: what `read_image` does, short of decoding.
+def open_image(
+    source: Source, *, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
+) -> "LazyImage":
+    """Read an image's header and check its size, without decoding it.
 
     Args:
         source: See `Source`. A file object is read to its end.
-        max_pixels: Images with more pixels are refused; of WebP those with more than half as
-            many.
+        max_pixels: Images with more pixels are refused; WebP images with more than half as many.
+        formats: Which of `FORMATS` are accepted.
 
     Raises:
         ImageError: The file is missing, is not an image, or is too large.
     """
-    return LazyImage(source, max_pixels)
+    return LazyImage(source, max_pixels, formats)
 
 
 class LazyImage:
-    """An image that is opened and checked, and decoded when it is asked for.
+    """An image whose header was checked, decoded on demand.
 
-    Not for use from several threads at once.
+    Not safe for use from several threads at once.
 
     Attributes:
         width: Of the upright image at full resolution, in pixels.
         height: Likewise.
     """
 
-    def __init__(self, source: Source, max_pixels: int) -> None:
+    def __init__(self, source: Source, max_pixels: int, formats: Collection[str]) -> None:
         """Use `open_image`."""
-        self._name = str(source) if isinstance(source, str | Path) else "image"
+        self._name = "image"
         self._max_pixels = max_pixels
+        self._formats = formats
         self._decoded: RgbImage | None = None
-        self._source: str | Path | bytes | Image.Image
-        if isinstance(source, np.ndarray):
+        self._source: str | bytes | Image.Image
+        if isinstance(source, str | os.PathLike):
+            self._name = self._source = os.fspath(source)
+        elif isinstance(source, Image.Image):
+            self._source = source
+        elif isinstance(source, bytes | bytearray | memoryview):
+            self._source = bytes(source)
+        elif hasattr(source, "read"):
+            with self._errors():
+                self._source = _read_file(source)
+        else:
             self._decoded = _checked(source)
             self.height, self.width = self._decoded.shape[:2]
             self._check_size(self.width, self.height)
             return
-        with self._errors():
-            self._source = (
-                source
-                if isinstance(source, str | Path | bytes | Image.Image)
-                else _read_file(source)
-            )
-            with self._open() as image:
-                self.width, self.height = _upright_size(image)
+        with self._errors(), self._open() as image:
+            self.width, self.height = _upright_size(image)
 
     def pixels(self, longest: int | None = None) -> RgbImage:
-        """Decode the image, or take what an earlier call decoded if that is large enough.
+        """Decode the image, or reuse what an earlier call decoded if that is large enough.
 
         Args:
-            longest: Its longer side needs no more pixels than this: a JPEG is then decoded at a
-                half, a quarter or an eighth, which takes a fraction of the time. The result has
-                at least as many if the file has. None means the full resolution.
+            longest: Minimum length of the longer side, if the file has as many pixels: a JPEG is
+                then decoded at a half, a quarter or an eighth, in a fraction of the time.
+                None means full resolution.
 
         Returns:
             ``uint8 [height, width, 3]``, RGB, 0–255, upright. It may be read-only.
@@ -137,80 +188,108 @@ class LazyImage:
             self._check_size(*self._source.size)
             yield self._source
             return
-        file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
-        with Image.open(file, formats=FORMATS) as image:
-            # WebP's decoder holds an image four times.
-            webp = image.format == "WEBP"
-            self._check_size(*image.size, self._max_pixels / 2 if webp else None)
-            if image.format == "TIFF":
-                # A tile is decoded whole, however little of it lies inside the image.
-                tags = image.tag_v2  # type: ignore[attr-defined]
-                self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
-            yield image
+        with (
+            io.BytesIO(self._source)
+            if isinstance(self._source, bytes)
+            else Path(self._source).open("rb")
+        ) as file:
+            # Pillow rejects formats without a plugin; HEIF's is imported only where it is needed.
+            formats = [name for name in self._formats if name != "HEIF"]
+            if image_format(file.read(HEADER_BYTES)) == "HEIF" and "HEIF" in self._formats:
+                _register_heif()
+                formats = ["HEIF"]
+            file.seek(0)
+            with Image.open(file, formats=formats) as image:
+                # Pillow's WebP decoder holds an image four times.
+                webp = image.format == "WEBP"
+                self._check_size(*image.size, self._max_pixels / 2 if webp else None)
+                if image.format == "TIFF":
+                    # A tile is decoded whole, however little of it lies inside the image.
+                    tags = image.tag_v2  # type: ignore[attr-defined]
+                    self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
+                yield image
 
     def _check_size(self, width: int, height: int, limit: float | None = None) -> None:
         limit = self._max_pixels if limit is None else limit
+        size = f"{width}×{height} pixels, over the limit of"
         if width * height > limit:
-            raise ImageError(
-                f"{self._name}: {width}×{height} pixels, over the limit of {limit / 1e6:g} million"
-            )
+            raise ImageError(f"{size} {limit / 1e6:g} million", self._name)
         if max(width, height) > MAX_SIDE:
-            raise ImageError(
-                f"{self._name}: {width}×{height} pixels, over the limit of {MAX_SIDE:,} a side"
-            )
+            raise ImageError(f"{size} {MAX_SIDE:,} a side", self._name)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn whatever is raised into an ImageError."""
+        """Convert every exception to ImageError."""
         try:
             yield
-        except ImageError:
-            raise
+        except ImageError as error:
+            raise ImageError(error.reason, self._name) from error
         except FileNotFoundError as error:
-            raise ImageError(f"{self._name}: no such file") from error
+            raise ImageError("no such file", self._name) from error
         except Image.DecompressionBombError as error:
+            limit = f"over the limit of {self._max_pixels / 1e6:g} million pixels"
+            raise ImageError(limit, self._name) from error
+        except UnidentifiedImageError as error:
+            names = [_NAMES.get(name, name) for name in self._formats]
+            known = f"{', '.join(names[:-1])} or {names[-1]}" if names[1:] else names[0]
             raise ImageError(
-                f"{self._name}: over the limit of {self._max_pixels / 1e6:g} million pixels"
+                f"cannot be read (not an image, or not {known}; convert it to JPEG)", self._name
             ) from error
-        # Hostile bytes make Pillow's decoders raise nearly anything; this door is where that ends.
+        # Hostile bytes make Pillow's decoders raise nearly anything.
         except Exception as error:
-            reason = _UNKNOWN if isinstance(error, UnidentifiedImageError) else error
-            raise ImageError(f"{self._name}: cannot be read ({reason})") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise ImageError(f"cannot be read ({reason})", self._name) from error
 
 
-def _read_file(file: BinaryIO) -> bytes:
-    if not hasattr(file, "read"):
-        raise ImageError(
-            "image: give a path, a file's bytes, a binary file object, a Pillow image or an array; "
-            f"received {type(file).__name__}"
-        )
+def _register_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImageError("HEIC needs pillow-heif; pip install pillow-heif") from error
+    pillow_heif.register_heif_opener()
+
+
+def _read_file(file: Any) -> bytes:
     if file.seekable():
         file.seek(0)
     content = file.read()
     if not isinstance(content, bytes):
-        raise ImageError("image: the file is open as text; open it in mode 'rb'")
+        raise ImageError("the file is open as text; open it in mode 'rb'")
     return content
 
 
-def _checked(array: npt.NDArray[np.generic]) -> RgbImage:
+def _checked(array: Any) -> RgbImage:
+    if not isinstance(array, np.ndarray):
+        advice = "; give array.numpy()" if hasattr(array, "numpy") else ""
+        raise ImageError(
+            "give a path, a file's bytes, a binary file object, a Pillow image or a NumPy array; "
+            f"received {type(array).__name__}{advice}"
+        )
     if array.dtype == np.uint8 and array.size:
-        if array.ndim == 2:
-            return np.repeat(array[..., None], 3, axis=2).astype(np.uint8, copy=False)
-        if array.ndim == 3 and array.shape[2] == 3:
-            return array.astype(np.uint8, copy=False)
+        pixels: RgbImage = array[..., None] if array.ndim == 2 else array
+        channels = pixels.shape[2] if pixels.ndim == 3 else 0
+        if channels == 1:
+            return np.concatenate([pixels] * 3, axis=2)
+        if channels == 4:
+            return _to_rgb(Image.fromarray(pixels), 1.0)
+        if channels == 3:
+            return pixels
+    advice = ""
+    if array.dtype.kind == "f":
+        advice = "; convert values of 0–1 with (255 * array).astype('uint8')"
     raise ImageError(
-        "array: an image must be uint8 [height, width, 3] (RGB) or [height, width] (grey); "
-        f"received {array.dtype} {list(array.shape)}"
+        "an array must be uint8 [height, width, 3] (RGB), [height, width, 4] (RGBA) or "
+        f"[height, width] (grey); received {array.dtype} {list(array.shape)}{advice}"
     )
 
 
 def _orientation(image: Image.Image) -> object:
-    # Pillow turns a TIFF by itself and states the upright size.
+    # Pillow rotates TIFF images itself and states the upright size.
     if image.format == "TIFF":
         return None
     try:
         return image.getexif().get(_ORIENTATION)
-    # Garbage for EXIF makes Pillow raise nearly anything; viewers show such images as stored.
+    # Damaged EXIF data makes Pillow raise nearly anything; viewers show such images as stored.
     except Exception:
         return None
 
@@ -221,11 +300,11 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _decoded(image: Image.Image) -> RgbImage:
-    """Decode, convert and turn upright."""
+    """Decode, convert to RGB and rotate upright."""
     image.load()
     width, height = image.size
     turns, mirrored = _TURNS.get(_orientation(image), (0, False))
-    # Whole copies of a large image, in each mode it passes through, would take a gigabyte.
+    # Full copies of a large image in each intermediate mode would take a gigabyte.
     rows = height if width * height <= _AT_ONCE else _AT_ONCE // 4 // width
     scale = _scale(image, rows)
     if rows >= height and not turns and not mirrored:
@@ -238,13 +317,17 @@ def _decoded(image: Image.Image) -> RgbImage:
 
 
 def _scale(image: Image.Image, rows: int) -> float:
-    """What greys of 32 bits are multiplied with to fit into eight."""
-    if image.mode in ("I", "F"):
-        # Such files hold 16-bit greys (PNG, TIFF); 8-bit ones stay within 255.
-        for strip in _strips(image, rows):
-            if np.nan_to_num(np.asarray(strip, dtype=np.float32)).max(initial=0) > 255:
-                return 255 / 65535
-    return 1.0
+    """Return the factor that maps grey levels of more than 8 bits to 0–255."""
+    if not image.mode.startswith(("I", "F")):
+        return 1.0
+    largest = 0.0
+    for strip in _strips(image, rows):
+        levels = np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0)
+        largest = max(largest, float(levels.max(initial=0)))
+    if image.mode.startswith("F") and largest <= 1:
+        return 255.0
+    # The file does not state how many bits are used; the smallest depth that holds all levels is.
+    return 255 / (2 ** next((bits for bits in _DEPTHS if largest < 2**bits), 16) - 1)
 
 
 def _strips(image: Image.Image, rows: int) -> Iterator[Image.Image]:
@@ -253,11 +336,9 @@ def _strips(image: Image.Image, rows: int) -> Iterator[Image.Image]:
 
 
 def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        pixels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        image = Image.fromarray((pixels * scale).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        image = Image.fromarray((levels * scale).clip(0, 255).astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -265,7 +346,7 @@ def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
 
 
 def fit_square(image: RgbImage, size: int) -> RgbImage:
-    """Cut the largest centred square and scale it: an image that is a face becomes a crop.
+    """Crop the largest centred square and resize it.
 
     Args:
         image: ``uint8 [height, width, 3]``, RGB.

@@ -1,7 +1,8 @@
-"""How predictions are written down: records for programs, rows for tables, a summary for people.
+"""Predictions as records: typed dictionaries for JSON, rows for CSV, a summary line.
 
-`docs/predict-output.md` describes the records. A new key leaves `SCHEMA` as it is; changing what a
-key means, or taking one away, raises it.
+`docs/predict-output.md` describes the records. The JSON Schema, the HTTP models, the Arrow schema
+and `COLUMNS` are checked against the types here by tests. A new key leaves `SCHEMA` unchanged;
+removing a key or changing its meaning increments it.
 """
 
 import csv
@@ -10,12 +11,44 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 from happysad.files import convert_os_errors
-from happysad.prediction import Prediction
+from happysad.prediction import ImageResult, Label, Prediction
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+
+
+class ScoresRecord(TypedDict):
+    """Shares of people who would call the face so, 0–1; they add up to 1."""
+
+    happy: float
+    sad: float
+    neither: float
+
+
+class FaceRecord(TypedDict):
+    """One face. Units and ranges as in `happysad.prediction.Face`."""
+
+    box: list[float]
+    landmarks: list[list[float]]
+    confidence: float
+    label: Label
+    scores: ScoresRecord
+    probability: float
+
+
+class ImageRecord(TypedDict):
+    """One image; ``error`` is present if and only if the status is ``"error"``."""
+
+    schema: int
+    path: str
+    status: Literal["ok", "no face", "error"]
+    width: int | None
+    height: int | None
+    faces: list[FaceRecord]
+    error: NotRequired[str]
+
 
 COLUMNS: Final = (
     "path",
@@ -23,6 +56,9 @@ COLUMNS: Final = (
     "face",
     "label",
     "probability",
+    "happy",
+    "sad",
+    "neither",
     "left",
     "top",
     "width",
@@ -32,61 +68,48 @@ COLUMNS: Final = (
 )
 """The columns of the CSV form, see `csv_rows`."""
 
-Record: TypeAlias = dict[str, Any]
 
+def image_record(result: ImageResult) -> ImageRecord:
+    """Convert a result to a record.
 
-def image_record(path: str, size: tuple[int, int], predictions: Sequence[Prediction]) -> Record:
-    """Write down what was found in one image.
-
-    Args:
-        path: What the image is called.
-        size: Its width and height, upright, in pixels.
-        predictions: One for each face; none is no error.
-
-    Returns:
-        Values rounded for JSON: boxes and landmarks to 0.1 pixel, the detection confidence to 4
-        and P(happy) to 6 digits.
+    Values are rounded: boxes and landmarks to 0.1 pixel, the detection confidence to 4 and the
+    scores to 6 digits.
     """
-    return {
-        "schema": SCHEMA,
-        "path": path,
-        "status": "ok" if predictions else "no face",
-        "width": size[0],
-        "height": size[1],
-        "faces": [face_record(prediction) for prediction in predictions],
-    }
+    record = ImageRecord(
+        schema=SCHEMA,
+        path=result.source,
+        status="ok" if result.predictions else "no face",
+        width=result.width,
+        height=result.height,
+        faces=[face_record(prediction) for prediction in result.predictions],
+    )
+    if result.error:
+        record["status"], record["error"] = "error", result.error.reason
+    return record
 
 
-def error_record(path: str, error: str) -> Record:
-    """Write down why an image has no answer."""
-    return {
-        "schema": SCHEMA,
-        "path": path,
-        "status": "error",
-        "width": None,
-        "height": None,
-        "faces": [],
-        "error": error,
-    }
-
-
-def face_record(prediction: Prediction) -> Record:
-    """Write down one face: where it is, and the answer."""
-    face = prediction.face
-    return {
-        "box": [round(value, 1) for value in face.box],
-        "landmarks": [[round(x, 1), round(y, 1)] for x, y in face.landmarks],
-        "confidence": round(face.confidence, 4),
-        "label": prediction.label,
-        "probability": round(prediction.probability, 6),
-    }
+def face_record(prediction: Prediction) -> FaceRecord:
+    """Convert the prediction for one face to a record."""
+    face, scores = prediction.face, prediction.scores
+    return FaceRecord(
+        box=[round(value, 1) for value in face.box],
+        landmarks=[[round(x, 1), round(y, 1)] for x, y in face.landmarks],
+        confidence=round(face.confidence, 4),
+        label=prediction.label,
+        scores=ScoresRecord(
+            happy=round(scores.happy, 6),
+            sad=round(scores.sad, 6),
+            neither=round(scores.neither, 6),
+        ),
+        probability=round(prediction.probability, 6),
+    )
 
 
 @contextmanager
 def csv_file(
     path: Path, columns: Sequence[str]
 ) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
-    """Write a CSV file whose rows are there as they come, also if the program is stopped.
+    """Write a CSV file row by row, so that an interrupted program leaves the rows so far.
 
     Yields:
         A function that takes the next rows, each a value for some of the columns.
@@ -96,7 +119,7 @@ def csv_file(
     """
     with convert_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The bytes of names that are not UTF-8 are written as they are.
+        # File names that are not valid UTF-8 are written byte for byte.
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)
     writer = csv.DictWriter(file, columns)
 
@@ -109,63 +132,60 @@ def csv_file(
             writer.writeheader()
         yield write
     finally:
-        # Closing writes what could not be written before, and fails again.
+        # Closing flushes the buffer again and may fail again.
         with convert_os_errors(path):
             file.close()
 
 
-def csv_rows(record: Record) -> Iterator[dict[str, Any]]:
-    """Turn a record into rows of `COLUMNS`: one for each face, at least one.
+def csv_rows(record: ImageRecord) -> Iterator[dict[str, Any]]:
+    """Yield rows of `COLUMNS`: one for each face, at least one.
 
-    ``face`` counts from 1. Where there is no face, its cells are missing.
+    ``face`` counts from 1. Where there is no face, the cells of faces are missing.
     """
     common = {key: value for key, value in record.items() if key in ("path", "status", "error")}
     if not record["faces"]:
         yield common
     for number, face in enumerate(record["faces"], start=1):
-        left, top, width, height = face["box"]
         yield common | {
             "face": number,
             "label": face["label"],
             "probability": face["probability"],
-            "left": left,
-            "top": top,
-            "width": width,
-            "height": height,
+            **face["scores"],
+            **dict(zip(("left", "top", "width", "height"), face["box"], strict=True)),
             "confidence": face["confidence"],
         }
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal cannot show, or would obey: bytes not UTF-8, control characters."""
+    """Replace control characters and bytes that are not UTF-8, for output on a terminal."""
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
 
 
 class Summary:
-    """Counts records, and says what they come to in one line.
+    """Counts of records, printed as one line.
 
     Attributes:
-        statuses: How many images have each status.
-        labels: How many faces have each label.
+        statuses: Number of images with each status.
+        labels: Number of faces with each label.
     """
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ImageRecord) -> None:
         """Count one record."""
         self.statuses[record["status"]] += 1
         self.labels.update(face["label"] for face in record["faces"])
 
     @property
     def images(self) -> int:
-        """How many images were counted, with and without an answer."""
+        """Number of images, including those that could not be read."""
         return self.statuses.total()
 
     @property
     def errors(self) -> int:
-        """How many of them could not be read."""
+        """Number of images that could not be read."""
         return self.statuses["error"]
 
     def __str__(self) -> str:

@@ -1,23 +1,26 @@
-"""Find the images that files, folders and globs stand for."""
+"""List the images in files, folders and glob patterns."""
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from happysad.image import SUFFIXES
+from happysad.image import HEADER_BYTES, SUFFIXES, image_format
 
 STDIN: Final = "-"
+
+_IGNORED: Final = frozenset({"@eaDir", "__MACOSX", "Thumbs.db", "desktop.ini"})
+"""Thumbnails and metadata that NAS systems, macOS and Windows put beside images."""
 
 
 @dataclass(frozen=True)
 class FoundImage:
-    """A path that a source stands for.
+    """An image that a source stands for.
 
     Attributes:
-        path: A file to be read, `STDIN`, or what holds no image.
+        path: A file to read, `STDIN`, or a source without images.
         problem: Why there is nothing to read; empty where there is.
     """
 
@@ -25,41 +28,65 @@ class FoundImage:
     problem: str = ""
 
 
-def find_images(sources: Iterable[str], leave_out: Path | None = None) -> Iterator[FoundImage]:
+def find_images(
+    sources: Iterable[str],
+    leave_out: Path | None = None,
+    on_skip: Callable[[str], None] = lambda path: None,
+) -> Iterator[FoundImage]:
     """List the images of each source, in the order of the sources.
 
-    A folder is searched through, in the order of names: its images are the files with one of the
-    `SUFFIXES`. Hidden files and folders in it are passed over; symbolic links are followed, each
-    real folder once. A glob (``*``, ``?``, ``[a-z]``, ``**``) is tried where there is no file of
-    that name. A file that is named is taken as it is.
+    A folder is searched recursively, in the order of names, for files that are images by suffix or
+    by content. Hidden files and folders are ignored; symbolic links are followed, each real folder
+    once. A glob pattern (``*``, ``?``, ``[a-z]``, ``**``) is expanded where no file of that name
+    exists. A file that is named is taken as it is.
 
     Args:
-        sources: Files, folders, globs, or `STDIN`.
-        leave_out: A folder of which folders and globs take nothing.
+        sources: Files, folders, glob patterns, or `STDIN`.
+        leave_out: A folder that is not searched.
+        on_skip: Called with the path of each file in a folder that is not an image, and of each
+            folder of thumbnails.
 
     Yields:
-        Every image; and, with its problem, every source that stands for none and every folder
-        that cannot be searched.
+        Every image; and, with its problem, every source without images and every folder that
+        cannot be read.
     """
     for source in sources:
         if source != STDIN and Path(source).is_dir():
-            yield from _search(source, leave_out)
+            yield from _search(source, leave_out, on_skip)
         elif is_glob(source):
-            yield from _match(source, leave_out)
+            yield from _match(source, leave_out, on_skip)
         else:
-            # A file that is not there is named, too: reading it says so.
+            # A missing file is listed, too: reading it reports the error.
             yield FoundImage(source)
 
 
-def _search(folder: str, leave_out: Path | None) -> Iterator[FoundImage]:
+def is_image_file(path: Path) -> bool:
+    """Return whether a file is an image, by its suffix or else by its content."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and image_format(file.read(HEADER_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _search(
+    folder: str, leave_out: Path | None, on_skip: Callable[[str], None]
+) -> Iterator[FoundImage]:
     seen = {os.path.realpath(leave_out)} if leave_out else set()
     stack, empty = [Path(folder)], True
     while stack:
         path = stack.pop()
+        if path.name in _IGNORED and str(path) != folder:
+            on_skip(str(path))
+            continue
         if not path.is_dir():
-            if path.suffix.lower() in SUFFIXES:
+            if is_image_file(path):
                 empty = False
                 yield FoundImage(str(path))
+            else:
+                on_skip(str(path))
             continue
         real = os.path.realpath(path)
         if real in seen:
@@ -69,23 +96,25 @@ def _search(folder: str, leave_out: Path | None) -> Iterator[FoundImage]:
             entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         except OSError as error:
             empty = False
-            yield FoundImage(str(path), f"cannot be searched ({error.strerror})")
+            yield FoundImage(str(path), f"cannot be read ({error.strerror})")
             continue
         stack += sorted(entries, reverse=True)
     if empty:
         yield FoundImage(folder, "no images in this folder")
 
 
-def _match(pattern: str, leave_out: Path | None) -> Iterator[FoundImage]:
+def _match(
+    pattern: str, leave_out: Path | None, on_skip: Callable[[str], None]
+) -> Iterator[FoundImage]:
     base, wildcards = split_glob(pattern)
     if wildcards[-1] == "**":
-        # Python's versions differ in what that matches: here, what is found in the folders before.
+        # Python versions differ in what a final ** matches; the folders before it are searched.
         wildcards.pop()
     try:
-        # Unlike glob.glob, this follows no link for **, and so never goes round in circles.
+        # Unlike glob.glob, Path.glob does not follow links for **, so it cannot loop.
         paths = sorted(base.glob("/".join(wildcards))) if wildcards else [base]
     except ValueError as error:
-        yield FoundImage(pattern, f"no valid glob ({error})")
+        yield FoundImage(pattern, f"invalid glob pattern ({error})")
         return
     avoided = Path(os.path.realpath(leave_out)) if leave_out else None
     hidden_too = any(part.startswith(".") for part in wildcards)
@@ -99,20 +128,20 @@ def _match(pattern: str, leave_out: Path | None) -> Iterator[FoundImage]:
             continue
         if not path.is_dir():
             yield FoundImage(str(path))
-        # ** matches what is in a folder, too, and that is listed by itself.
+        # ** also matches the contents of the folder.
         elif "**" not in wildcards:
-            yield from _search(str(path), leave_out)
+            yield from _search(str(path), leave_out, on_skip)
     if empty:
         yield FoundImage(pattern, "no file matches")
 
 
 def is_glob(source: str) -> bool:
-    """Tell whether a source is a glob: it has wildcards, and no file of that name exists."""
+    """Return whether a source has wildcards and no file of that name exists."""
     return glob.has_magic(source) and not os.path.lexists(source)
 
 
 def split_glob(pattern: str) -> tuple[Path, list[str]]:
-    """Take a glob apart: the folder before the first wildcard, and the parts from there on."""
+    """Split a glob pattern into the folder before the first wildcard and the remaining parts."""
     parts = Path(pattern).parts
     first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first]), list(parts[first:])

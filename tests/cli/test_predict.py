@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from happysad.classifier import Precision
-from happysad.cli.predict import _in_order
+from happysad.concurrency import map_ordered
 from happysad.detector import Detector
 from happysad.image import read_image
 
@@ -77,15 +77,18 @@ def test_a_portrait_a_wall_and_a_broken_file(images: Path, portrait: Path, tmp_p
     head, face, *rest = out.splitlines()
     assert head.split() == ["label", "P(happy)", "face", "image"]
     label, probability, *place, path = face.split()
-    assert label in ("happy", "sad", "uncertain") and 0 <= float(probability) <= 1
+    (expected,) = Detector().predict(portrait)
+    assert label == expected.label
+    assert float(probability) == pytest.approx(expected.probability, abs=1e-4)
     assert place == ["1", "of", "1"] and path == str(portrait)
     assert sorted(" ".join(line.split()) for line in rest) == [
         f"no face {images / 'deep' / 'blue.JPG'}",
         f"no face {images / 'red.png'}",
     ]
-    error, summary = errors.splitlines()
+    error, summary, skipped = errors.splitlines()
     assert error.startswith(f"error: {images / 'broken.jpg'}: ")
     assert summary == f"4 images: 1 {label} face, 2 without a face, 1 could not be read"
+    assert skipped == f"skipped, not images: 1 ({images / 'notes.txt'})"
 
     with table.open(encoding="utf-8", newline="") as file:
         rows = {Path(row["path"]).name: row for row in csv.DictReader(file)}
@@ -123,7 +126,8 @@ def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
     assert (first["width"], first["height"]) == read_image(portrait).shape[1::-1]
     assert first == last == {**stdin, "path": str(portrait)}
     assert red["status"] == "no face"
-    assert str(images / "broken.jpg") in broken["error"]
+    assert broken["path"] == str(images / "broken.jpg")
+    assert broken["error"].startswith("cannot be read (")
 
 
 def test_whole_pictures_as_faces(model_files: Files, images: Path) -> None:
@@ -194,14 +198,14 @@ def test_annotated_copies(images: Path, portrait: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--model", "none.tflite"], "none.tflite: the model cannot be read"),
+        (["--model", "none.tflite"], "none.tflite: cannot be read"),
         (["--model", "foreign.tflite"], "not a .tflite model"),
         (["--csv", "foreign.tflite/x.csv"], "x.csv: cannot be written"),
-        (["--annotate", "."], "where annotated copies are to go"),
-        (["--annotate", "foreign.tflite"], "no such folder can be made"),
-        (["--plot", "talk.png"], "--plot and --every are for a video"),
-        (["--every", "2"], "--plot and --every are for a video"),
-        (["talk.mp4"], "talk.mp4: a video goes alone"),
+        (["--annotate", "."], "is inside the output folder"),
+        (["--annotate", "foreign.tflite"], "cannot be created"),
+        (["--plot", "talk.png"], "--plot and --every apply to videos only"),
+        (["--every", "2"], "--plot and --every apply to videos only"),
+        (["talk.mp4"], "talk.mp4: only one video at a time"),
     ],
 )
 def test_what_keeps_it_from_running_at_all(
@@ -291,7 +295,7 @@ def test_few_pictures_are_taken_ahead_and_none_overtakes(workers: int) -> None:
         time.sleep(random.Random(number).random() / 1000)
         return number
 
-    for expected, number in enumerate(_in_order(slowly, items(), workers)):
+    for expected, number in enumerate(map_ordered(slowly, items(), workers)):
         assert number == expected
         assert taken <= number + 2 * workers + 2
     assert taken == 200
@@ -313,3 +317,36 @@ def test_predicting_imports_nothing_heavy(portrait: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+def test_content_decides_what_is_an_image_and_the_rest_is_named(
+    portrait: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "no-suffix").write_bytes(portrait.read_bytes())
+    (tmp_path / "talk.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir" / "thumbnail.jpg").write_bytes(portrait.read_bytes())
+
+    status, out, errors = predict(tmp_path)
+
+    assert status == 0
+    assert [line.split()[-1] for line in out.splitlines()[1:]] == [str(tmp_path / "no-suffix")]
+    names = f"{tmp_path / '@eaDir'}, {tmp_path / 'talk.mp4'}"
+    assert errors == f"skipped, not images: 2 ({names})\n"
+
+
+def test_a_long_name_gets_its_copy_and_a_bad_copy_ends_nothing_else(
+    portrait: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / "in" / f"{'n' * 231}.jpg"
+    long.parent.mkdir()
+    for path in (long, long.with_name("other.jpg")):
+        path.write_bytes(portrait.read_bytes())
+    (tmp_path / "out" / "other.jpg").mkdir(parents=True)
+
+    status, out, errors = predict(long.parent, "--annotate", tmp_path / "out")
+
+    assert status == 1
+    assert len(out.splitlines()) == 3
+    assert f"error: {tmp_path / 'out' / 'other.jpg'}: cannot be written" in errors
+    assert (tmp_path / "out" / long.name).stat().st_size > 1000

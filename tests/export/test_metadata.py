@@ -85,11 +85,13 @@ def test_any_unzip_reads_labels_and_description(model_files: Files, precision: P
         graph = content[: min(entry.header_offset for entry in archive.infolist())]
 
     assert values == {
-        "schema": 1,
+        "schema": 2,
         "labels": ["sad", "happy"],
         "input_size": 32,
-        "threshold": 0.5,
-        "uncertain_band": [0.45, 0.55],
+        "crop_margin": 1.0,
+        "crop_level": True,
+        "output": "sigmoid",
+        "threshold": 0.55,
         "temperature": 2.0,
         "precision": precision,
         "recipe": "colours",

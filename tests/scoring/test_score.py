@@ -19,7 +19,6 @@ import ray
 
 from happysad import Detector
 from happysad.errors import HappysadError, StoreError
-from happysad.image import open_image
 from happysad.records import image_record
 from happysad.scoring.job import Job
 from happysad.scoring.score import ScoringResult, load_model, score
@@ -40,9 +39,7 @@ def run(source: str | Path, dest: str | Path, **options: Any) -> ScoringResult:
 
 def faces_in(path: Path) -> Any:
     """What `happysad predict` tells of an image."""
-    image = open_image(path)
-    predictions = Detector().predict(image)
-    return image_record("", (image.width, image.height), predictions)["faces"]
+    return image_record(Detector().predict_image(path))["faces"]
 
 
 @pytest.fixture(scope="session")
@@ -170,12 +167,12 @@ def deadly_pictures() -> Callable[[], None]:
 
         real = happysad.image.LazyImage.__init__
 
-        def init(self: Any, source: Any, max_pixels: int) -> None:
+        def init(self: Any, source: Any, *rest: Any) -> None:
             if source == b"deadly":
                 os._exit(11)
-            real(self, source, max_pixels)
+            real(self, source, *rest)
 
-        happysad.image.LazyImage.__init__ = init  # type: ignore[method-assign]
+        happysad.image.LazyImage.__init__ = init  # type: ignore[assignment, method-assign]
 
     return hook
 

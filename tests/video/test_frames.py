@@ -159,7 +159,7 @@ def test_what_cannot_be_read_says_why_in_one_line(clip: Path, tmp_path: Path) ->
         assert "\n" not in str(caught.value)
     with pytest.raises(ImageError, match="no such file"):
         Video(tmp_path / "none.mp4")
-    with pytest.raises(ImageError, match="no camera's number; the first camera is camera:0"):
+    with pytest.raises(ImageError, match="not a camera number; the first camera is camera:0"):
         Video("camera:front")
     with pytest.raises(ImageError, match="no camera answers"):
         Video("camera:97")
@@ -177,7 +177,7 @@ def test_names_that_are_not_utf8_are_refused_not_crashed_on(clip: Path, tmp_path
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     path.write_bytes(clip.read_bytes())
 
-    with pytest.raises(ImageError, match="not UTF-8"):
+    with pytest.raises(ImageError, match="not valid UTF-8"):
         Video(path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from happysad.errors import HappysadError
 from happysad.image import RgbImage
-from happysad.prediction import Face, Prediction
+from happysad.prediction import Face, Prediction, Scores
 from happysad.video.frames import Video
 from happysad.video.outputs import (
     COLUMNS,
@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_rows_are_there_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new" / "rows.csv"
-    person = Prediction("happy", 0.75, Face((1.25, -2, 30, 40), (), 0.9))
+    person = Prediction("happy", Scores(0.75, 0.25), Face((1.25, -2, 30, 40), (), 0.9))
     with timeline_rows(path) as write:
         write(FrameResult(0.5, 15, {1: person, 3: person}, ()))
         write(FrameResult(0.6, 18, {}, ()))

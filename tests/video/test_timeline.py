@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from happysad.prediction import Face, Label, Prediction
+from happysad.prediction import Face, Label, Prediction, Scores
 from happysad.video.timeline import Curves, Timeline, clock
 from happysad.video.watch import FrameResult
 
@@ -14,7 +14,7 @@ def moment(frame: int, probabilities: dict[int, float], left: tuple[int, ...] = 
     for number, probability in probabilities.items():
         label: Label = "happy" if probability > 0.6 else "sad" if probability < 0.4 else "uncertain"
         face = Face((frame, 0, 10, 10), (), 0.9)
-        persons[number] = Prediction(label, probability, face)
+        persons[number] = Prediction(label, Scores(probability, 1 - probability), face)
     return FrameResult(frame / 10, frame, persons, left)
 
 

@@ -1,31 +1,29 @@
-"""`happysad predict`: the faces of images, or of a video, with their answers."""
+"""`happysad predict`: label the faces in images or in a video."""
 
 import json
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from enum import StrEnum
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from happysad.cli.quiet import quiet
 from happysad.cores import cores
-from happysad.errors import HappysadError, ImageError
+from happysad.errors import HappysadError
 
 if TYPE_CHECKING:
     from happysad.copies import AnnotatedCopies
     from happysad.detector import Detector
-    from happysad.records import Record
+    from happysad.image import LazyImage
+    from happysad.prediction import ImageResult
+    from happysad.records import ImageRecord
     from happysad.sources import FoundImage
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 _COLOURS: Final = {"happy": typer.colors.YELLOW, "sad": typer.colors.BRIGHT_BLUE}
+_NAMED_SKIPS: Final = 3
 
 
 class Crop(StrEnum):
@@ -45,20 +43,22 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Images, folders (searched through for images), globs, - for an image on "
-            "standard input; or one video file, camera:0, or the address of a stream.",
+            help="Images, folders (searched recursively), glob patterns, - for an image on "
+            "standard input; or one video file, camera:0, or a stream's URL.",
         ),
     ],
     model: Annotated[
         Path | None,
-        typer.Option(help="A .tflite file made by happysad export; else the packaged one."),
+        typer.Option(help="A .tflite file made by happysad export; default: the bundled model."),
     ] = None,
     crop: Annotated[
         Crop,
-        typer.Option(help="Find the faces; or take each whole image, which is a face already."),
+        typer.Option(
+            help="Detect faces; or classify each whole image, which must be a crop of one face."
+        ),
     ] = Crop.FACE,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line instead of a table.")
+        bool, typer.Option("--json", help="Print one JSON object per line instead of a table.")
     ] = False,
     csv_file: Annotated[
         Path | None,
@@ -68,25 +68,25 @@ def predict(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Also save copies with boxes, labels and P(happy) drawn: a folder, or a file's "
+            help="Also save copies with boxes, labels and scores drawn: a folder, or a file "
             "name for one image or a video.",
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of a video: draw each person's P(happy) over time."),
+        typer.Option(metavar="FILE", help="For a video: plot each person's P(happy) over time."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Of a video: look at every Nth frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="For a video: process every Nth frame.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Images worked on at once; else as many as there are cores."),
+        typer.Option(min=1, help="Images processed at once; default: one per CPU."),
     ] = None,
 ) -> None:
-    """Tell happy faces from sad ones, in images and videos.
+    """Label the faces in images or in a video as happy, sad or uncertain.
 
     Prints each face's label, P(happy) and image as soon as they are known.
-    What cannot be read is listed on standard error and stops nothing else; the
-    exit status is then 1. It is 2 if the command could not run at all.
+    Images that cannot be read are listed on standard error, and the exit status
+    is then 1. It is 2 if the command could not run at all.
 
     Examples:
       happysad predict party.jpg
@@ -99,15 +99,17 @@ def predict(
     from happysad.detector import Detector
     from happysad.video.watch import is_video
 
-    workers = threads or cores()
+    threads = threads or cores()
     videos = [source for source in sources if is_video(source)]
     if videos:
         if len(sources) > 1:
-            raise HappysadError(f"{videos[0]}: a video goes alone; give one video at a time")
+            raise HappysadError(
+                f"{videos[0]}: only one video at a time; give it as the only source"
+            )
         from happysad.cli.video import predict_video
 
         with quiet():
-            detector = Detector(model, crop=crop.value, threads=workers)
+            detector = Detector(model, crop=crop.value, threads=threads)
         whole = predict_video(
             videos[0],
             detector,
@@ -119,32 +121,37 @@ def predict(
         )
     else:
         if plot is not None or every != 1:
-            raise HappysadError("--plot and --every are for a video; leave them away for images")
+            raise HappysadError("--plot and --every apply to videos only; omit them for images")
         with quiet():
             detector = Detector(model, crop=crop.value)
-        whole = _predict_pictures(sources, detector, as_json, csv_file, annotate, workers)
+        whole = _predict_images(sources, detector, as_json, csv_file, annotate, threads)
     if not whole:
         raise typer.Exit(1)
 
 
-def _predict_pictures(
+def _predict_images(
     sources: list[str],
     detector: "Detector",
     as_json: bool,
     csv_file: Path | None,
     annotate: Path | None,
-    workers: int,
+    threads: int,
 ) -> bool:
-    """Answer for every image; returns whether all could be read."""
+    """Predict and print; returns whether every image was read and every copy written."""
     from happysad.copies import AnnotatedCopies
-    from happysad.records import COLUMNS, Summary, csv_rows, printable
+    from happysad.records import COLUMNS, Summary, csv_rows, image_record, printable
     from happysad.records import csv_file as rows_file
     from happysad.sources import find_images
 
     copies = AnnotatedCopies(annotate, sources) if annotate else None
-    found: Iterable[FoundImage] = find_images(sources, copies.folder if copies else None)
+    skipped: list[str] = []
+    found: Iterable[FoundImage] = find_images(
+        sources, copies.folder if copies else None, skipped.append
+    )
+    failed: list[str] = []
+    errors = 0
     summary = Summary()
-    outputs: list[Callable[[Record], None]] = [
+    outputs: list[Callable[[ImageRecord], None]] = [
         summary.add,
         _print_json if as_json else _print_rows,
     ]
@@ -154,87 +161,64 @@ def _predict_pictures(
             outputs.append(lambda record: write(csv_rows(record)))
         if sys.stderr.isatty() and not sys.stdout.isatty():
             found = list(found)
-        answers = _in_order(lambda item: _look(item, detector, copies), found, workers)
-        stack.callback(answers.close)
-        records: Iterable[Record] = answers
+        results = detector.predict_many(found, threads, _saver(copies, failed) if copies else None)
         if isinstance(found, list):
             from happysad.progress import track
 
-            records = track(records, "Looking for faces", len(found))
+            results = track(results, "Detecting faces", len(found))
         if not as_json:
             typer.echo(f"{'label':<9}  P(happy)  {'face':<8}  image")
         try:
-            for record in records:
+            for record in map(image_record, results):
                 for output in outputs:
                     output(record)
                 if "error" in record:
-                    message = f"error: {printable(record['error'])}"
-                    # Named anew each time: a progress bar puts itself in its place.
+                    failed.append(f"{record['path']}: {record['error']}")
+                while failed:
+                    message = f"error: {printable(failed.pop(0))}"
+                    # sys.stderr is looked up each time: a progress bar replaces it.
                     typer.secho(message, fg=typer.colors.RED, file=sys.stderr)
+                    errors += 1
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
     if summary.images > 1:
         typer.echo(str(summary), err=True)
-    return not summary.errors
+    if skipped:
+        names = ", ".join(printable(path) for path in skipped[:_NAMED_SKIPS])
+        more = f" and {len(skipped) - _NAMED_SKIPS:,} more" if skipped[_NAMED_SKIPS:] else ""
+        typer.echo(f"skipped, not images: {len(skipped):,} ({names}{more})", err=True)
+    return not errors
 
 
-def _look(found: "FoundImage", detector: "Detector", copies: "AnnotatedCopies | None") -> "Record":
-    """Answer for one image, and save its annotated copy if there are to be copies."""
-    from happysad.image import open_image
-    from happysad.records import error_record, image_record
-    from happysad.sources import STDIN
+def _saver(
+    copies: "AnnotatedCopies", failed: list[str]
+) -> "Callable[[LazyImage, ImageResult], None]":
+    """Return a function that saves an image's annotated copy and collects errors."""
+    from happysad.annotate import annotate
+    from happysad.errors import ImageError
 
-    path = found.path
-    if found.problem:
-        return error_record(path, f"{path}: {found.problem}")
-    try:
-        image = open_image(sys.stdin.buffer.read() if path == STDIN else path)
-        predictions = detector.predict(image)
-        if copies:
-            from happysad.annotate import annotate
+    def save(image: "LazyImage", result: "ImageResult") -> None:
+        try:
+            copies.save(result.source, annotate(image.pixels(), result.predictions))
+        except ImageError:
+            # Of the image, not of its copy: the result becomes an error.
+            raise
+        except HappysadError as error:
+            failed.append(str(error))
 
-            copies.save(path, annotate(image.pixels(), predictions))
-    except ImageError as error:
-        return error_record(path, str(error))
-    return image_record(path, (image.width, image.height), predictions)
+    return save
 
 
-def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R]:
-    """Map with threads: results in the order of the items, each as soon as it is there.
-
-    Few items are taken ahead, so that memory stays flat however many there are.
-    """
-    items = iter(items)
-    first = list(islice(items, 2))
-    items = chain(first, items)
-    if workers == 1 or len(first) < 2:
-        yield from map(function, items)
-        return
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(workers)
-    pending: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            while pending and (pending[0].done() or len(pending) > 2 * workers):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _print_json(record: "Record") -> None:
+def _print_json(record: "ImageRecord") -> None:
     typer.echo(json.dumps(record))
 
 
-def _print_rows(record: "Record") -> None:
+def _print_rows(record: "ImageRecord") -> None:
     from happysad.records import printable
 
     path, faces = printable(record["path"]), record["faces"]
     if record["status"] == "no face":
-        typer.echo(f"{'no face':<31}  {path}")
+        typer.echo(f"{'no face':<9}  {'':<8}  {'':<8}  {path}")
     for number, face in enumerate(faces, start=1):
         label = typer.style(f"{face['label']:<9}", fg=_COLOURS.get(face["label"]))
         place = f"{number} of {len(faces)}"

@@ -89,7 +89,9 @@ def predict_video(
     for event in timeline.end():
         show(event)
     if plot is not None:
-        title, band = printable(Path(source).name), detector.classifier.info.band
+        title = printable(Path(source).name)
+        threshold = detector.classifier.info.threshold
+        band = (1 - threshold, threshold)
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
     whole = not video.broken and (video.live or not stopped)
     if as_json:
@@ -124,11 +126,14 @@ def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
 
 
 def _json_line(source: str) -> "Callable[[Event], None]":
+    from happysad.records import face_record
+
     def show(event: "Event") -> None:
         values = {
             "frame": event.frame,
             "person": event.person,
             "label": event.prediction.label,
+            "scores": face_record(event.prediction)["scores"],
             "probability": round(event.prediction.probability, 6),
             "box": [round(value, 1) for value in event.prediction.face.box],
         }

@@ -219,7 +219,7 @@ def _look(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
             faces = len(face_detector.detect(image))
             sharp = sharpness(image.pixels(4 * _SHARPNESS_SIDE))
         except ImageError as error:
-            return 0, [Finding("unreadable", name, str(error))]
+            return 0, [Finding("unreadable", name, error.reason)]
         side, found = min(image.width, image.height), []
         if not faces:
             found.append(Finding("no face", name, f"{image.width}×{image.height} pixels"))

@@ -87,7 +87,7 @@ def _crop(
         faces = face_detector.detect(image)
         crops = crop_faces(image, faces[:1], size)
     except ImageError as error:
-        done.unreadable[name] = str(error).removeprefix(f"{source / name}: ")
+        done.unreadable[name] = error.reason
         return
     if not faces:
         done.no_face.append(name)

@@ -149,7 +149,7 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
 def _file(path: Path) -> bytes:
     # A path in a table may lead anywhere; a device or a pipe would never end.
     if not path.is_file():
-        raise ImageError(f"{path}: no such file")
+        raise ImageError("no such file", str(path))
     return path.read_bytes()
 
 

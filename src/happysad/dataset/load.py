@@ -118,7 +118,7 @@ def load(
             content = path.read_bytes()
             image = read_image(content)
         except ImageError as error:
-            return "", str(error).removeprefix("image: ")
+            return "", error.reason
         except OSError as error:
             return "", f"cannot be read ({error.strerror})"
         crops[index] = fit_square(image, size)

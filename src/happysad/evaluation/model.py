@@ -50,9 +50,8 @@ def open_model(path: Path) -> LoadedModel:
 
         classifier = Classifier(file, threads=cores())
         info = classifier.info
-        return LoadedModel(
-            file, info.input_size, info.threshold, info.band, classifier.probabilities, None
-        )
+        band = (1 - info.threshold, info.threshold)
+        return LoadedModel(file, info.input_size, 0.5, band, classifier.probabilities, None)
     if file.suffix != ".keras":
         raise ModelError(f"{path}: not a model; give a run directory, a .keras or a .tflite file")
     from happysad.training.network import load_network

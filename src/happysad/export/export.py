@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import keras
@@ -22,7 +21,8 @@ from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import THRESHOLD, choose_band, fit_temperature
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
-from happysad.files import atomic, atomic_text, convert_os_errors
+from happysad.faces import CROP_MARGIN
+from happysad.files import atomic, atomic_text
 from happysad.image import fit_square, read_image
 from happysad.progress import track
 from happysad.training.network import load_network
@@ -133,8 +133,10 @@ def export_run(
     def export(precision: Precision) -> ExportResult:
         info = ModelInfo(
             input_size=size,
-            threshold=THRESHOLD,
-            band=reference.band,
+            crop_margin=CROP_MARGIN,
+            crop_level=True,
+            output="sigmoid",
+            threshold=reference.band[1],
             temperature=reference.temperature,
             precision=precision,
             recipe=recipe.name,
@@ -154,8 +156,7 @@ def export_run(
         "happysad": __version__,
         "validation_images": len(validation),
         "temperature": reference.temperature,
-        "threshold": THRESHOLD,
-        "uncertain_band": reference.band,
+        "threshold": reference.band[1],
         "exports": [as_json(entry) for entry in exports],
     }
     atomic_text(path / "export.json", json.dumps(summary, indent=2) + "\n")
@@ -197,11 +198,7 @@ def write_checked(
         out: Where it is to be; a file that is there is replaced.
         force: Write it in any case.
     """
-    with TemporaryDirectory() as folder:
-        trial = Path(folder, out.name)
-        with convert_os_errors(trial):
-            trial.write_bytes(content)
-        classifier = Classifier(trial)
+    classifier = Classifier(content)
     probabilities = classifier.probabilities(reference.crops)
     ours, keras_ = probabilities >= THRESHOLD, reference.probabilities >= THRESHOLD
     accuracy = float(np.mean(ours == reference.labels))

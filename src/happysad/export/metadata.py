@@ -63,12 +63,10 @@ def add_metadata(graph: bytes, info: ModelInfo, recipe: dict[str, Any]) -> bytes
     builder.Finish(model.Pack(builder), b"TFL3")
     flatbuffer = bytes(builder.Output())
 
-    values = asdict(info)
-    values["uncertain_band"] = values.pop("band")
     document = {
         "schema": SCHEMA,
         "labels": LABELS,
-        **values,
+        **asdict(info),
         "recipe_settings": recipe,
         "sha256": hashlib.sha256(flatbuffer).hexdigest(),
     }

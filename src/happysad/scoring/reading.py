@@ -91,7 +91,7 @@ def _read_one(item: Input) -> Read:
     try:
         return Read(item.uri, read_image_file(item.uri))
     except ImageError as error:
-        return Read(item.uri, None, str(error))
+        return Read(item.uri, None, error.reason)
 
 
 def _tar(uri: str) -> Iterator[Read]:

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from happysad.records import Record, Summary
+from happysad.records import ImageRecord, Summary
 
 BINS: Final = 10
 """P(happy) is counted in so many steps between 0 and 1."""
@@ -32,7 +32,7 @@ class Scores:
     seconds: float = 0.0
     failures: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def add(self, part: int, record: Record, size: int) -> None:
+    def add(self, part: int, record: ImageRecord, size: int) -> None:
         """Count one image."""
         self.counts.add(record)
         self.size += size

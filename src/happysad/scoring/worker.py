@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -16,16 +14,15 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from happysad.detector import Detector
-from happysad.errors import HappysadError, ImageError
-from happysad.files import convert_os_errors
-from happysad.image import open_image
-from happysad.records import Record, error_record, image_record
 from happysad.scoring.job import Job, read_job
+from happysad.scoring.storage import exists, open_file, write_whole
 from happysad.scoring.reading import Read, read_all
 from happysad.scoring.sources import Input
-from happysad.scoring.storage import exists, open_file, write_whole
 from happysad.scoring.summary import Scores
+from happysad.detector import Detector
+from happysad.errors import HappysadError, ImageError
+from happysad.prediction import ImageResult
+from happysad.records import ImageRecord, image_record
 
 _BOX: Final = pa.list_(pa.float64())
 _FACE: Final = pa.struct(
@@ -34,6 +31,7 @@ _FACE: Final = pa.struct(
         "landmarks": pa.list_(_BOX),
         "confidence": pa.float64(),
         "label": pa.string(),
+        "scores": pa.struct({"happy": pa.float64(), "sad": pa.float64(), "neither": pa.float64()}),
         "probability": pa.float64(),
     }
 )
@@ -64,20 +62,11 @@ class ImageScorer:
         """Open the model, given as a file's bytes."""
         # There is a worker for each core.
         cv2.setNumThreads(1)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model.tflite")
-            with convert_os_errors(path):
-                path.write_bytes(model)
-            self._detector = Detector(path, crop=crop)
+        self._detector = Detector(model, crop=crop)
 
-    def answer(self, content: bytes) -> Record:
+    def answer(self, content: bytes) -> ImageRecord:
         """Find the faces of an image: a record without its path."""
-        try:
-            image = open_image(content)
-            predictions = self._detector.predict(image)
-        except ImageError as error:
-            return error_record("", str(error).removeprefix("image: "))
-        return image_record("", (image.width, image.height), predictions)
+        return image_record(self._detector.predict_image(content))
 
 
 class Worker:
@@ -121,7 +110,7 @@ class Worker:
         buffer = pa.BufferOutputStream()
         answer = self._careful_answer() if carefully else self._answerer.answer
         with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
-            rows: list[Record] = []
+            rows: list[dict[str, Any]] = []
             with closing(read_all(inputs)) as reads:
                 for row in _rows(reads, answer, number, scores):
                     rows.append(row)
@@ -146,42 +135,46 @@ class Worker:
             raise HappysadError(f"{uri}: is of another job; give another --out, or delete it")
         return Scores.from_json(metadata[_SCORES])
 
-    def _careful_answer(self) -> Callable[[bytes], Record]:
+    def _careful_answer(self) -> Callable[[bytes], ImageRecord]:
         """Make a function that survives images that kill the process that looks at them."""
         # Here: elsewhere a node that goes away would be taken for the image's fault.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         make = ray.remote(num_cpus=0, scheduling_strategy=here)(ImageScorer).remote
         child: list[Any] = []
 
-        def answer(content: bytes) -> Record:
+        def answer(content: bytes) -> ImageRecord:
             for _ in range(2):
                 child[:] = child or [make(self._model, self._job.crop)]
                 try:
-                    record: Record = ray.get(child[0].answer.remote(content))
+                    record: ImageRecord = ray.get(child[0].answer.remote(content))
                 except RayActorError:
                     child.clear()
                 else:
                     return record
-            return error_record("", "the process that looked at it died, twice")
+            return _error("", "the process that looked at it died, twice")
 
         return answer
 
 
 def _rows(
-    reads: Iterator[Read], answer: Callable[[bytes], Record], number: int, scores: Scores
-) -> Iterator[Record]:
+    reads: Iterator[Read], answer: Callable[[bytes], ImageRecord], number: int, scores: Scores
+) -> Iterator[dict[str, Any]]:
     for read in reads:
         # Parquet holds UTF-8 only; bytes of names that are not stand as \udc80 to \udcff.
         uri = _utf8(read.uri)
         if read.content is None:
-            record, size, sha256 = error_record(uri, _utf8(read.problem)), None, None
+            record, size, sha256 = _error(uri, _utf8(read.problem)), None, None
         else:
             record = answer(read.content)
             size, sha256 = len(read.content), hashlib.sha256(read.content).hexdigest()
         record["path"] = uri
         scores.add(number, record, size or 0)
         # What the schema does not name is left out.
-        yield record | {"uri": uri, "sha256": sha256, "size": size}
+        yield dict(record) | {"uri": uri, "sha256": sha256, "size": size}
+
+
+def _error(source: str, reason: str) -> ImageRecord:
+    return image_record(ImageResult(source, error=ImageError(reason)))
 
 
 def _utf8(text: str) -> str:

@@ -9,9 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from happysad.detector import Detector
-from happysad.errors import ImageError
-from happysad.image import open_image
-from happysad.records import Record, error_record, image_record
+from happysad.records import ImageRecord, image_record
 from happysad.serving import metrics
 from happysad.serving.problem import busy
 from happysad.serving.settings import Settings
@@ -38,11 +36,15 @@ class Engine:
             ModelError: It is missing, damaged, or was not made by happysad.
         """
         self.detectors: dict[Crop, Detector] = {
-            crop: Detector(settings.model, crop=crop, on_stage=self._observe)
+            crop: Detector(
+                settings.model,
+                crop=crop,
+                max_pixels=settings.max_pixels,
+                on_stage=self._observe,
+            )
             for crop in get_args(Crop)
         }
         self.ready = False
-        self._max_pixels = settings.max_pixels
         self._threads = settings.threads
         self._room = settings.threads + settings.queue
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
@@ -60,7 +62,7 @@ class Engine:
         await asyncio.gather(*jobs)
         self.ready = True
 
-    async def predict(self, uploads: Sequence[Upload], crop: Crop = "face") -> list[Record]:
+    async def predict(self, uploads: Sequence[Upload], crop: Crop = "face") -> list[ImageRecord]:
         """Predict some images.
 
         Returns:
@@ -103,17 +105,13 @@ class Engine:
         self._pending += change
         metrics.QUEUE.inc(change)
 
-    def _predict(self, upload: Upload, crop: Crop, asked: float) -> Record:
+    def _predict(self, upload: Upload, crop: Crop, asked: float) -> ImageRecord:
         self._observe("wait", time.perf_counter() - asked)
         name, content = upload
-        try:
-            image = open_image(content, max_pixels=self._max_pixels)
-            predictions = self.detectors[crop].predict(image)
-        except ImageError as error:
-            return error_record(name, str(error))
-        for prediction in predictions:
+        result = self.detectors[crop].predict_image(content, name)
+        for prediction in result.predictions:
             metrics.FACES.labels(prediction.label).inc()
-        return image_record(name, (image.width, image.height), predictions)
+        return image_record(result)
 
     @staticmethod
     def _observe(stage: str, seconds: float) -> None:

@@ -5,6 +5,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, Field
 
 
+class ScoresRecord(BaseModel):
+    """Shares of people who would call the face so; they add up to 1."""
+
+    happy: float = Field(ge=0, le=1)
+    sad: float = Field(ge=0, le=1)
+    neither: float = Field(ge=0, le=1)
+
+
 class FaceRecord(BaseModel):
     """One face: where it is, and the answer."""
 
@@ -16,13 +24,14 @@ class FaceRecord(BaseModel):
     )
     confidence: float = Field(ge=0, le=1, description="How sure the face detector is of the face.")
     label: Literal["happy", "sad", "uncertain"]
-    probability: float = Field(ge=0, le=1, description="P(happy), calibrated.")
+    scores: ScoresRecord
+    probability: float = Field(ge=0, le=1, description="P(happy) among happy and sad.")
 
 
 class ImageRecord(BaseModel):
     """One image: a line of what `happysad predict --json` prints."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     path: str = Field(description='The file\'s name in the form; "-" for a whole body.')
     status: Literal["ok", "no face", "error"]
     width: int | None
@@ -48,10 +57,10 @@ class ModelRecord(BaseModel):
     labels: list[str]
     sha256: str = Field(description="Of the model file.")
     input_size: int
-    threshold: float
-    band: list[float] = Field(
-        min_length=2, max_length=2, description='From where to where the label is "uncertain".'
-    )
+    crop_margin: float = Field(description="Side of a crop, in sides of the face's box.")
+    crop_level: bool = Field(description="Whether crops are rotated so that the eyes are level.")
+    output: Literal["sigmoid", "softmax"]
+    threshold: float = Field(description='Below it, the label is "uncertain".')
     temperature: float
     precision: str
     recipe: str

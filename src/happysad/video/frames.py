@@ -55,15 +55,17 @@ class Video:
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if width * height > max_pixels:
             raise ImageError(
-                f"{self.name}: frames of {width}×{height} pixels, over the limit of "
-                f"{max_pixels / 1e6:g} million"
+                f"frames of {width}×{height} pixels, over the limit of "
+                f"{max_pixels / 1e6:g} million",
+                self.name,
             )
         ok, self._first = self._capture.read()
         if not ok:
             self._capture.release()
             raise ImageError(
-                f"{self.name}: no frame in it can be read (damaged, or no video); "
-                "see whether a player shows it, and copy or convert it again"
+                "no frame can be read (damaged, or not a video); check it in a player, and copy "
+                "or convert it again",
+                self.name,
             )
         self.size = (self._first.shape[1], self._first.shape[0])
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -181,7 +183,7 @@ def _open(name: str) -> Any:
     if name.startswith(CAMERA):
         number = name.removeprefix(CAMERA)
         if not (number.isascii() and number.isdigit() and len(number) < 4):
-            raise ImageError(f"{name}: no camera's number; the first camera is camera:0")
+            raise ImageError("not a camera number; the first camera is camera:0", name)
         capture = cv2.VideoCapture(int(number))
         problem = "no camera answers; see whether it is connected, and not in use elsewhere"
     elif name.startswith(STREAMS):
@@ -189,14 +191,14 @@ def _open(name: str) -> Any:
         problem = "no answer, or no video there; see whether a player shows it"
     else:
         if not Path(name).is_file():
-            raise ImageError(f"{name}: no such file")
+            raise ImageError("no such file", name)
         try:
             # Absolute, or FFmpeg takes "what:ever.mp4" for a protocol.
             path = os.fsencode(Path(name).absolute()).decode()
         except UnicodeDecodeError as error:
             # OpenCV crashes on it.
             raise ImageError(
-                f"{name}: the name is not UTF-8, which reading videos needs; rename the file"
+                "the name is not valid UTF-8, which videos need; rename the file", name
             ) from error
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         problem = (
@@ -204,7 +206,7 @@ def _open(name: str) -> Any:
             "see whether a player shows it, and copy or convert it again"
         )
     if not capture.isOpened():
-        raise ImageError(f"{name}: {problem}")
+        raise ImageError(problem, name)
     return capture
 
 

@@ -1,62 +1,71 @@
-"""Smooth a person's probability over time, and keep the label from flickering."""
+"""Temporal smoothing of a person's scores, with hysteresis for the label."""
 
 import math
 from typing import Final
 
-from happysad.classifier import Classifier
-from happysad.prediction import Label
+from happysad.prediction import Label, Scores
 
 TIME_CONSTANT: Final = 0.5
-"""Seconds in which two thirds (1 - 1/e) of a change have come through."""
+"""Seconds after which a change has come through to 1 - 1/e."""
 
-CROP_MARGIN: Final = 0.25
-"""How far, in logits, the smoothed probability has to leave a label's range before it changes."""
+HYSTERESIS: Final = 0.25
+"""Distance from the threshold, in logits, that a smoothed score must pass to change the label."""
 
-# Beyond this certainty a single frame would outweigh many; the logit is infinite at 0 and 1.
+# Limits the weight of a single frame; the logit is infinite at 0 and 1.
 _EDGE: Final = 1e-3
 
 
 def logit(probability: float) -> float:
-    """Turn a probability into log odds, no further from even than a single frame may be."""
+    """Return the log odds of a probability, limited to those of 0.001 and 0.999."""
     p = min(max(probability, _EDGE), 1 - _EDGE)
     return math.log(p / (1 - p))
 
 
 class Smoother:
-    """One person's label: an exponential average of the logit, and hysteresis for the label.
+    """Exponential moving average of one person's scores in logits, and a label with hysteresis.
 
-    The weight of what was seen falls with its age in seconds, so that it does not matter how many
-    frames a second are looked at.
+    The weight of a frame depends on its age in seconds, not on the frame rate.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        low, high = classifier.info.band
-        self._ranges: dict[Label, tuple[float, float]] = {
-            "sad": (-math.inf, logit(low)),
-            "uncertain": (logit(low), logit(high)),
-            "happy": (logit(high), math.inf),
-        }
-        self._time = -math.inf
-        self._logit = 0.0
-        self._label: Label | None = None
-
-    def update(self, time: float, probability: float) -> tuple[Label, float]:
-        """Take in what one frame shows.
+    def __init__(self, threshold: float) -> None:
+        """Start a new person.
 
         Args:
-            time: Of the frame, in seconds; later than that of the frame before.
-            probability: P(happy) of this frame alone, 0–1.
+            threshold: Score from which a face is labelled happy or sad, 0–1.
+        """
+        # With a margin above it, a threshold near 1 would be out of reach.
+        self._threshold = min(threshold, 1 - 10 * _EDGE)
+        self._time = -math.inf
+        self._logits = (0.0, 0.0)
+        self._label: Label | None = None
+
+    def update(self, time: float, scores: Scores) -> tuple[Label, Scores]:
+        """Add a frame.
+
+        Args:
+            time: Timestamp of the frame, in seconds; later than that of the frame before.
+            scores: Scores of this frame alone.
 
         Returns:
-            The label, and the smoothed P(happy), 0.001–0.999. The label changes only where the
-            smoothed probability is beyond its range by more than `CROP_MARGIN`.
+            The label and the smoothed scores, each 0.001–0.999.
         """
         weight = 1 - math.exp((self._time - time) / TIME_CONSTANT)
-        self._logit += weight * (logit(probability) - self._logit)
+        new = (logit(scores.happy), logit(scores.sad))
+        self._logits = tuple(  # type: ignore[assignment]
+            old + weight * (value - old) for old, value in zip(self._logits, new, strict=True)
+        )
         self._time = time
-        smoothed = 1 / (1 + math.exp(-self._logit))
-        low, high = self._ranges[self._label] if self._label else (math.inf, -math.inf)
-        if self._label is None or not low - CROP_MARGIN <= self._logit <= high + CROP_MARGIN:
-            self._label = self._classifier.label(smoothed)
+        happy, sad = (1 / (1 + math.exp(-value)) for value in self._logits)
+        total = max(1.0, happy + sad)
+        smoothed = Scores(happy / total, sad / total)
+        if self._label is None or self._leaves(self._label):
+            self._label = smoothed.label(self._threshold)
         return self._label, smoothed
+
+    def _leaves(self, label: Label) -> bool:
+        happy, sad = self._logits
+        threshold = logit(self._threshold)
+        if label == "uncertain":
+            return max(happy, sad) > threshold + HYSTERESIS
+        own, other = (happy, sad) if label == "happy" else (sad, happy)
+        return own < threshold - HYSTERESIS or other > own + 2 * HYSTERESIS

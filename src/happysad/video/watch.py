@@ -88,9 +88,11 @@ class Watcher:
         for number, prediction in sorted(zip(numbers, seen, strict=True), key=lambda pair: pair[0]):
             smoother = self._smoothers.get(number)
             if smoother is None:
-                smoother = self._smoothers[number] = Smoother(self._detector.classifier)
-            label, probability = smoother.update(frame.time, prediction.probability)
-            persons[number] = Prediction(label, probability, prediction.face)
+                smoother = self._smoothers[number] = Smoother(
+                    self._detector.classifier.info.threshold
+                )
+            label, scores = smoother.update(frame.time, prediction.scores)
+            persons[number] = Prediction(label, scores, prediction.face)
         return FrameResult(frame.time, frame.number, persons, tuple(gone))
 
 
