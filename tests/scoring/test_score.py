@@ -22,7 +22,7 @@ from happysad.errors import HappysadError, StoreError
 from happysad.records import image_record
 from happysad.scoring.job import Job
 from happysad.scoring.score import ScoringResult, load_model, score
-from happysad.scoring.summary import Scores
+from happysad.scoring.summary import ScoringSummary
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 Rows = list[dict[str, Any]]
@@ -47,7 +47,7 @@ def whole(cluster: Any, album: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The rows of a job on the album that nothing disturbed."""
     dest = tmp_path_factory.mktemp("whole") / "scores"
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
-    run(album, dest, part=20)
+    run(album, dest, chunk_size=20)
     ray.shutdown()
     return rows_of(dest)
 
@@ -79,7 +79,7 @@ def test_lists_tars_and_parquet_files_are_read_as_well(
     half = (tmp_path / "f.tar").read_bytes()[: len(content) // 2]
     (tmp_path / "g.tar").write_bytes(half)
 
-    outcome = run(f"{tmp_path}/*", tmp_path / "out", part=2)
+    outcome = run(f"{tmp_path}/*", tmp_path / "out", chunk_size=2)
 
     rows = rows_of(tmp_path / "out")
     called = [(row["uri"].removeprefix(f"{tmp_path}/"), row["status"]) for row in rows]
@@ -98,7 +98,7 @@ def test_lists_tars_and_parquet_files_are_read_as_well(
     answers = {json.dumps(row["faces"]) for row in rows if row["uri"].endswith(("b.jpg", "#1.jpg"))}
     assert len(answers) == 1
     assert "no such file" in rows[2]["error"] and "cannot be read" in rows[9]["error"]
-    assert outcome.scores.counts.errors == 6 and outcome.scores.counts.statuses["ok"] == 7
+    assert outcome.summary.counts.errors == 6 and outcome.summary.counts.statuses["ok"] == 7
 
 
 def test_what_a_killed_worker_and_a_killed_node_had_is_done_again_once(
@@ -108,18 +108,18 @@ def test_what_a_killed_worker_and_a_killed_node_had_is_done_again_once(
     cluster.wait_for_nodes()
     finished, killed = [], []
 
-    def disturb(job: Job, scores: Scores) -> None:
-        finished.append(scores)
+    def disturb(job: Job, summary: ScoringSummary) -> None:
+        finished.append(summary)
         if len(finished) == 3:
             killed.append(kill_worker(cluster))
         if len(finished) == 10:
             cluster.remove_node(doomed, allow_graceful=False)
 
-    outcome = run(album, tmp_path / "out", part=5, on_part=disturb)
+    outcome = run(album, tmp_path / "out", chunk_size=5, on_chunk=disturb)
 
-    assert killed and len(finished) == outcome.job.parts == 60
+    assert killed and len(finished) == outcome.job.chunks == 60
     assert rows_of(tmp_path / "out") == whole
-    assert outcome.scores.counts.images == 300
+    assert outcome.summary.counts.images == 300
 
 
 def kill_worker(cluster: Any) -> int:
@@ -131,7 +131,7 @@ def kill_worker(cluster: Any) -> int:
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if name.startswith("ray::Worker") and parent in raylets:
+        if name.startswith("ray::score_chunk") and parent in raylets:
             os.kill(int(process.name), signal.SIGKILL)
             return int(process.name)
     raise AssertionError("no worker found")
@@ -149,11 +149,11 @@ def test_a_picture_that_kills_whoever_looks_at_it_is_a_row_with_its_error(
     for name, content in (("1", b"deadly"), ("2", (album / "000.jpg").read_bytes())):
         (tmp_path / f"{name}.jpg").write_bytes(content)
     try:
-        run(tmp_path, tmp_path / "out", part=5, workers=1)
+        run(tmp_path, tmp_path / "out", chunk_size=5, workers=1)
     finally:
         ray.shutdown()
     deadly, other = rows_of(tmp_path / "out")
-    assert deadly["error"] == "the process that looked at it died, twice"
+    assert deadly["error"] == "the process that decoded it died twice"
     assert other["status"] == "ok", other["error"]
 
 
@@ -178,7 +178,7 @@ def deadly_pictures() -> Callable[[], None]:
 
 
 def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: Rows) -> None:
-    command = [HAPPYSAD, "score", str(album), "--out", "out", "--workers", "1", "--part", "5"]
+    command = [HAPPYSAD, "score", str(album), "--out", "out", "--workers", "1", "--chunk-size", "5"]
     job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     out = tmp_path / "out"
     while len(list(out.glob("part-*"))) < 5 and job.poll() is None:
@@ -209,7 +209,7 @@ def test_pictures_and_rows_may_be_in_an_object_store(
 ) -> None:
     for name in ("000.jpg", "001.jpg", "123.jpg"):
         bucket.upload_file(str(album / name), f"album/{name}")
-    run("s3://images/album", "s3://images/scores", part=2)
+    run("s3://images/album", "s3://images/scores", chunk_size=2)
     made = sorted(item.key for item in bucket.objects.filter(Prefix="scores/part"))
     assert made == ["scores/part-000000.parquet", "scores/part-000001.parquet"]
     rows: Rows = []
@@ -220,7 +220,7 @@ def test_pictures_and_rows_may_be_in_an_object_store(
     assert rows == [row | {"uri": f"s3://images/album/{row['uri'][-7:]}"} for row in expected]
     # Finished: there is nothing to do, and the sum is the same.
     again = run("s3://images/album", "s3://images/scores", resume=True)
-    assert again.scores.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
+    assert again.summary.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
 
 
 def test_what_cannot_run_says_why_in_one_line(
@@ -230,7 +230,7 @@ def test_what_cannot_run_says_why_in_one_line(
     for source, dest, options, says in (
         (tmp_path / "nowhere", out, {}, "no such file or folder"),
         (tmp_path, out, {}, "no images in this folder"),
-        (album, album, {}, "give an empty folder"),
+        (album, album, {}, "give an empty or new folder"),
         ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
         (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster at this address"),
     ):
@@ -238,5 +238,5 @@ def test_what_cannot_run_says_why_in_one_line(
             run(source, dest, **options)
         assert "\n" not in str(caught.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="does not respond"):
         run("s3://elsewhere/album", out)
