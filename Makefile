@@ -85,7 +85,7 @@ lowest: $(RELEASE)/uv
 	$(PYTHON) -m venv .venv-lowest
 	$(RELEASE)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		".[all]" --group dev
-	.venv-lowest/bin/python -m pytest -W ignore tests --ignore tests/e2e --ignore tests/cluster
+	.venv-lowest/bin/python -m pytest -W ignore tests --ignore tests/e2e --ignore tests/scoring --ignore tests/tuning
 
 WEIGHTS ?= imagenet
 release-model: $(READY)

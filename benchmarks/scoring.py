@@ -36,10 +36,10 @@ from moto.server import ThreadedMotoServer
 from stages import make_picture
 
 from happysad import Detector
-from happysad.cluster.job import Job
-from happysad.cluster.score import load_model, score
-from happysad.cluster.session import session
-from happysad.cluster.summary import Scores
+from happysad.ray_session import connect
+from happysad.scoring.job import Job
+from happysad.scoring.score import load_model, score
+from happysad.scoring.summary import Scores
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 
@@ -116,7 +116,7 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
     """Print how a plain loop, one worker and two compare."""
     album = make_album(folder / "album", count, (640, 480))
     found: dict[str, list[Speed]] = defaultdict(list)
-    with session(None, 2):
+    with connect(None, 2):
         for _ in range(rounds):
             found["a plain loop"].append(plain(album))
             found["one worker"].append(scored(album, folder / "one", 1))
@@ -144,7 +144,7 @@ def parts(folder: Path, count: int) -> None:
     album = make_album(folder / "parts", count, (80, 60))
     options: dict[str, Any] = {"model": load_model(None), "crop": "whole", "part": 1}
     print("| parts of one small image each | parts/s |\n| --- | --- |")
-    with session(None, 2):
+    with connect(None, 2):
         for name, resume in (("done", False), ("found done, with --resume", True)):
             times: list[float] = []
 

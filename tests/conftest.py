@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, each file's stay together, and all of Ray's."""
     for item in items:
         folder = item.path.parent
-        group = folder if folder.name == "cluster" else item.path
+        group = "ray" if folder.name in ("scoring", "tuning") else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
 
 

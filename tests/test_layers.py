@@ -12,11 +12,11 @@ ROOT = Path(happysad.__file__).parent
 ORDER = [
     {"__main__"},
     {"cli"},
-    {"cluster"},
+    {"scoring", "tuning"},
     {"training", "evaluation", "export", "video", "serving", "doctor"},
     {"dataset", "detector", "annotate", "copies", "records"},
     {"classifier", "faces", "sources"},
-    {"image", "prediction", "released", "files", "progress", "cores", "concurrency"},
+    {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

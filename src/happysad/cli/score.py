@@ -17,9 +17,9 @@ from happysad.cli.shared import CLUSTER, Address, resumable
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from happysad.cluster.job import Job
-    from happysad.cluster.score import ScoringResult
-    from happysad.cluster.summary import Scores
+    from happysad.scoring.job import Job
+    from happysad.scoring.score import ScoringResult
+    from happysad.scoring.summary import Scores
 
 
 def register(app: typer.Typer) -> None:
@@ -88,9 +88,9 @@ def score(
       happysad score holiday/ --out scores
       happysad score 's3://bucket/*.tar' --out s3://scores/one --address head:6379
     """
-    from happysad.cluster.score import load_model
-    from happysad.cluster.score import score as run
     from happysad.progress import track
+    from happysad.scoring.score import load_model
+    from happysad.scoring.score import score as run
 
     start = time.perf_counter()
     with quiet():
@@ -113,7 +113,7 @@ def score(
         )
     seconds = time.perf_counter() - start
     if report:
-        from happysad.cluster.report import write_report
+        from happysad.scoring.report import write_report
 
         write_report(report, scored, out)
     if as_json:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jinja2
 
-from happysad.cluster.score import ScoringResult
-from happysad.cluster.summary import step
 from happysad.files import atomic_text
+from happysad.scoring.score import ScoringResult
+from happysad.scoring.summary import step
 
 
 def write_report(path: Path, scored: ScoringResult, dest: str) -> None:
@@ -27,7 +27,7 @@ def write_report(path: Path, scored: ScoringResult, dest: str) -> None:
     )
     environment.filters["thousands"] = "{:,}".format
     template = environment.from_string(
-        (files("happysad.cluster") / "report.html.j2").read_text(encoding="utf-8")
+        (files("happysad.scoring") / "report.html.j2").read_text(encoding="utf-8")
     )
     html = template.render(
         facts=scored.scores.to_dict(),

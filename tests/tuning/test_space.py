@@ -2,9 +2,9 @@
 
 import pytest
 
-from happysad.cluster.space import parse_vary, recipes
 from happysad.errors import RecipeError
 from happysad.training.recipe import read_recipe
+from happysad.tuning.space import parse_vary, recipes
 
 BASE = read_recipe("fine-tune")
 

@@ -11,8 +11,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from happysad.cluster.ahead import ahead
-from happysad.cluster.places import (
+from happysad.errors import ImageError, StoreError
+from happysad.image import SUFFIXES
+from happysad.scoring.ahead import ahead
+from happysad.scoring.sources import Input
+from happysad.scoring.storage import (
     BLOCK,
     MAX_BYTES,
     convert_store_errors,
@@ -22,9 +25,6 @@ from happysad.cluster.places import (
     reason,
     too_large,
 )
-from happysad.cluster.sources import Input
-from happysad.errors import ImageError, StoreError
-from happysad.image import SUFFIXES
 
 # An object store takes some 30 to 100 ms to answer: about as long as a few images take to look
 # at. So many are fetched at once, and no more than that are held.

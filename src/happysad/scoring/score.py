@@ -12,7 +12,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from happysad import __version__
 from happysad.classifier import Classifier
-from happysad.cluster.job import (
+from happysad.cores import cores
+from happysad.errors import HappysadError, StoreError
+from happysad.ray_session import connect
+from happysad.released import MODEL, read_released
+from happysad.scoring.job import (
     Job,
     Settings,
     check_empty,
@@ -23,14 +27,10 @@ from happysad.cluster.job import (
     write_inputs,
     write_job,
 )
-from happysad.cluster.places import is_remote
-from happysad.cluster.session import session
-from happysad.cluster.sources import Input, cut, find_inputs
-from happysad.cluster.summary import Scores
-from happysad.cluster.worker import Worker
-from happysad.cores import cores
-from happysad.errors import HappysadError, StoreError
-from happysad.released import MODEL, read_released
+from happysad.scoring.sources import Input, cut, find_inputs
+from happysad.scoring.storage import is_remote
+from happysad.scoring.summary import Scores
+from happysad.scoring.worker import Worker
 
 PART: Final = 1000
 """Images in a part, at most, where it is not said: some ten seconds of one core."""
@@ -92,11 +92,11 @@ def score(
     """Find and classify the faces of all images of a source, on one machine or many.
 
     The inputs are listed, then cut into parts; each part becomes one Parquet file, written in one
-    step (see `happysad.cluster.worker.SCHEMA`). Whatever dies in between, a part is there whole, or
+    step (see `happysad.scoring.worker.SCHEMA`). Whatever dies in between, a part is there whole, or
     is done again: one row for each image.
 
     Args:
-        source: See `happysad.cluster.sources.find_inputs`.
+        source: See `happysad.scoring.sources.find_inputs`.
         dest: A folder, or a prefix in an object store; with several nodes one that all see.
         model: A model file's content, see `load_model`.
         crop: ``"face"`` or ``"whole"``, see `happysad.detector.Detector`.
@@ -121,7 +121,7 @@ def score(
     else:
         check_empty(dest)
         digest, images = _list(dest, settings, on_list)
-    with session(address, workers or cores()):
+    with connect(address, workers or cores()):
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 0)))
         if not job:
             part = part or max(1, min(PART, images // (count * _PARTS_EACH)))

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from matplotlib.ticker import PercentFormatter
 
-from happysad.cluster.ranking import Ranked
 from happysad.evaluation.plots import HAPPY, INK, MUTED, SAD, plot
 from happysad.training.run import Run
+from happysad.tuning.ranking import Ranked
 
 _ROWS: Final = 20
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from happysad.cluster.session import session
+from happysad.ray_session import connect
 
 # Ray would keep files of its own for every result, and answer Ctrl-C in its own way.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -27,11 +27,6 @@ os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 from ray import tune as ray_tune
 from ray.tune.schedulers import FIFOScheduler
 
-from happysad.cluster.chart import plot_search
-from happysad.cluster.halving import Halving
-from happysad.cluster.ranking import Outcome, Ranked, Trial, or_worst, rank, write_table
-from happysad.cluster.space import Vary, recipes
-from happysad.cluster.threads import limit_threads
 from happysad.cores import cores
 from happysad.dataset.scan import scan
 from happysad.errors import HappysadError, RecipeError
@@ -39,6 +34,11 @@ from happysad.files import atomic_text
 from happysad.training.checkpoint import Epoch
 from happysad.training.recipe import Recipe, recipe_toml
 from happysad.training.run import Run
+from happysad.tuning.chart import plot_search
+from happysad.tuning.halving import Halving
+from happysad.tuning.ranking import Outcome, Ranked, Trial, or_worst, rank, write_table
+from happysad.tuning.space import Vary, recipes
+from happysad.tuning.threads import limit_threads
 
 _RETRIES: Final = 2
 """Times that a trial goes on after its process or node was lost."""
@@ -109,7 +109,7 @@ def tune(
     scan(dataset, group_pattern=group_pattern, others=base.others)
     _begin(out, plan, resume)
     outcomes = _Outcomes(out, plan, on_epoch, on_trial)
-    with session(address, max(cores(), cpus)):
+    with connect(address, max(cores(), cpus)):
         _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, seeds)
     ended = outcomes.ended()
     ranked = rank(plan, ended, seeds)

@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from happysad.cluster.places import (
+from happysad.errors import HappysadError
+from happysad.files import convert_os_errors
+from happysad.scoring.sources import Input
+from happysad.scoring.storage import (
     convert_store_errors,
     exists,
     is_remote,
@@ -27,9 +30,6 @@ from happysad.cluster.places import (
     reason,
     write_whole,
 )
-from happysad.cluster.sources import Input
-from happysad.errors import HappysadError
-from happysad.files import convert_os_errors
 
 _JOB: Final = "_job.json"
 _INPUTS: Final = "_inputs.jsonl.gz"
@@ -40,7 +40,7 @@ class Settings:
     """What makes two jobs the same.
 
     Attributes:
-        source: As `happysad.cluster.sources.find_inputs` takes it.
+        source: As `happysad.scoring.sources.find_inputs` takes it.
         column: Likewise.
         crop: ``"face"`` or ``"whole"``.
         model: SHA-256 of the model's file.

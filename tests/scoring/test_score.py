@@ -18,11 +18,11 @@ import pytest
 import ray
 
 from happysad import Detector
-from happysad.cluster.job import Job
-from happysad.cluster.score import ScoringResult, load_model, score
-from happysad.cluster.summary import Scores
 from happysad.errors import HappysadError, StoreError
 from happysad.records import image_record
+from happysad.scoring.job import Job
+from happysad.scoring.score import ScoringResult, load_model, score
+from happysad.scoring.summary import Scores
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 Rows = list[dict[str, Any]]
@@ -232,7 +232,7 @@ def test_what_cannot_run_says_why_in_one_line(
         (tmp_path, out, {}, "no images in this folder"),
         (album, album, {}, "give an empty folder"),
         ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
-        (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster answers"),
+        (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster at this address"),
     ):
         with pytest.raises(HappysadError, match=says) as caught:
             run(source, dest, **options)

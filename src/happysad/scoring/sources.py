@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from happysad.cluster.ahead import ahead
-from happysad.cluster.places import (
+from happysad.errors import HappysadError, StoreError
+from happysad.image import SUFFIXES
+from happysad.scoring.ahead import ahead
+from happysad.scoring.storage import (
     convert_store_errors,
     is_remote,
     locate,
@@ -24,8 +26,6 @@ from happysad.cluster.places import (
     open_file,
     reason,
 )
-from happysad.errors import HappysadError, StoreError
-from happysad.image import SUFFIXES
 from happysad.sources import find_images
 
 URI_COLUMNS: Final = ("uri", "url", "path", "file")

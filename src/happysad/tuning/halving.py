@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from ray.tune.schedulers import ASHAScheduler
 
-from happysad.cluster.ranking import Trial
+from happysad.tuning.ranking import Trial
 
 REDUCTION: Final = 3
 """At a third of its epochs a trial goes on if it is in the best third so far."""

@@ -14,15 +14,15 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from happysad.cluster.job import Job, read_job
-from happysad.cluster.places import exists, open_file, write_whole
-from happysad.cluster.reading import Read, read_all
-from happysad.cluster.sources import Input
-from happysad.cluster.summary import Scores
 from happysad.detector import Detector
 from happysad.errors import HappysadError, ImageError
 from happysad.prediction import ImageResult
 from happysad.records import ImageRecord, image_record
+from happysad.scoring.job import Job, read_job
+from happysad.scoring.reading import Read, read_all
+from happysad.scoring.sources import Input
+from happysad.scoring.storage import exists, open_file, write_whole
+from happysad.scoring.summary import Scores
 
 _BOX: Final = pa.list_(pa.float64())
 _FACE: Final = pa.struct(
@@ -70,7 +70,7 @@ class ImageScorer:
 
 
 class Worker:
-    """Does part after part; made into an actor of one core by `happysad.cluster.score`."""
+    """Does part after part; made into an actor of one core by `happysad.scoring.score`."""
 
     def begin(self, dest: str, job: Job, model: bytes) -> None:
         """Get ready.

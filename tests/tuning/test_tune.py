@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from happysad.cluster.space import parse_vary
 from happysad.errors import DatasetError, HappysadError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
 from happysad.training.run import Run
+from happysad.tuning.space import parse_vary
 
 pytest.importorskip("ray.tune", reason="needs happysad[cluster]")
 
-from happysad.cluster.tune import tune
+from happysad.tuning.tune import tune
 
 RECIPE = """
 name = "tiny"
@@ -88,7 +88,7 @@ def test_what_falls_behind_is_stopped_and_stays_so(
     base = read_recipe(str(recipe_file))
     varied = [parse_vary("dropout=0.1,0.4"), parse_vary("stages.0.epochs=9")]
     out = tmp_path / "search"
-    with pytest.raises(HappysadError, match="no Ray cluster answers"):
+    with pytest.raises(HappysadError, match="no Ray cluster at this address"):
         tune(faces, base, varied, out, address="127.0.0.1:9")
     # As if it had come as far as this.
     for number, (loss, epochs) in enumerate([(0.5, 9), (0.9, 4)]):

@@ -1,1 +1,0 @@
-"""Jobs for many cores and many machines, on Ray."""
