@@ -1,4 +1,4 @@
-"""What verbs that run long, or on a cluster, have in common."""
+"""Options and error handling shared by long-running and cluster verbs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,14 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 CLUSTER: Final = "Cluster"
-"""The panel of `--help` with what is for Ray."""
+"""The `--help` panel of Ray options."""
 
 Address: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Of a Ray cluster's head, or auto on one of its nodes; else this machine alone.",
+        help="Address of a Ray cluster's head node, or auto on one of its nodes; default: this "
+        "machine only.",
         rich_help_panel=CLUSTER,
     ),
 ]
@@ -21,9 +22,9 @@ Address: TypeAlias = Annotated[
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Turn Ctrl-C into a line that says how to go on, and exit status 130."""
+    """Convert Ctrl-C to a message about --resume and exit status 130."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("interrupted: the same command with --resume goes on from here", err=True)
+        typer.echo("interrupted; run the same command with --resume to continue", err=True)
         raise typer.Exit(130) from None
