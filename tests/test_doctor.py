@@ -43,4 +43,4 @@ def test_a_damaged_model_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(released.read_released, "__defaults__", (folder,))
     status, printed = run()
     assert status == 1
-    assert "damaged" in printed and "install happysad anew" in printed
+    assert "damaged" in printed and "reinstall happysad" in printed

@@ -17,7 +17,7 @@ def test_a_damaged_file_of_the_release_is_refused(name: str, tmp_path: Path) -> 
     content = bytearray((tmp_path / "models" / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "models" / name).write_bytes(content)
-    with pytest.raises(ModelError, match=f"{name} is damaged.*install happysad anew"):
+    with pytest.raises(ModelError, match=f"{name} is damaged.*reinstall happysad"):
         read_released(name, tmp_path / "models")
 
 
@@ -25,7 +25,7 @@ def test_a_damaged_file_of_the_release_is_refused(name: str, tmp_path: Path) -> 
 def test_a_missing_file_of_the_release_is_named(name: str, tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "models")
     (tmp_path / "models" / name).unlink()
-    with pytest.raises(ModelError, match=r"cannot be read.*install happysad anew"):
+    with pytest.raises(ModelError, match=r"cannot be read.*reinstall happysad"):
         read_released(MODEL if name == SUMS else name, tmp_path / "models")
 
 

@@ -1,9 +1,9 @@
-"""Tell happy faces from sad ones.
+"""Classify faces as happy or sad.
 
 >>> from happysad import Detector
 >>> detector = Detector()                                   # doctest: +SKIP
 >>> for p in detector.predict("party.jpg"):                 # doctest: +SKIP
-...     print(p.label, p.probability, p.face.box)
+...     print(p.label, p.scores, p.face.box)
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from happysad.classifier import Classifier
     from happysad.detector import Detector
     from happysad.image import read_image
-    from happysad.prediction import Face, Prediction
+    from happysad.prediction import Face, ImageResult, Prediction, Scores
 
 __version__ = "0.1.0"
 
@@ -25,9 +25,11 @@ __all__ = [
     "Face",
     "HappysadError",
     "ImageError",
+    "ImageResult",
     "ModelError",
     "Prediction",
     "RecipeError",
+    "Scores",
     "read_image",
 ]
 
@@ -35,7 +37,9 @@ _HOME = {
     "Classifier": "classifier",
     "Detector": "detector",
     "Face": "prediction",
+    "ImageResult": "prediction",
     "Prediction": "prediction",
+    "Scores": "prediction",
     "read_image": "image",
 }
 

@@ -15,8 +15,8 @@ COLOURS: Final[dict[Label, tuple[int, int, int]]] = {
     "sad": (110, 190, 250),
     "uncertain": (235, 235, 235),
 }
-"""Yellow and blue stay apart for every kind of colour vision; all are light, so that black letters
-and a black outline stand out. After Okabe and Ito, *Color Universal Design*, 2008."""
+"""Yellow and blue are distinguishable with every kind of colour vision and light, so that black
+text and outlines stand out. After Okabe and Ito, *Color Universal Design*, 2008."""
 
 _INK: Final = (0, 0, 0)
 _SMALLEST: Final = 11
@@ -32,26 +32,26 @@ def annotate(
 
     Args:
         image: ``uint8 [height, width, 3]``, RGB.
-        predictions: The faces in it, with their answers.
-        names: What to write before each label, such as who it is.
+        predictions: The predictions for its faces.
+        names: A prefix for each label, such as a person's name.
 
     Returns:
-        An image of the same shape. Each face has a box with a plate like ``happy 0.98``: the label
-        and its score. Lines and letters grow with image and face; plates keep clear of one another
-        where there is room.
+        An image of the same shape. Each face has a box with a caption like ``happy 0.98``: the
+        label and its score. Lines and text scale with the image and the face; captions do not
+        overlap where there is room.
     """
     drawn = np.array(image)
     height, width = drawn.shape[:2]
     prefixes = [f"{name}: " for name in names] if names else [""] * len(predictions)
-    boxes = [_within(prediction, width, height) for prediction in predictions]
+    boxes = [_clip(prediction, width, height) for prediction in predictions]
     for box, prediction in zip(boxes, predictions, strict=True):
         _draw_frame(drawn, box, COLOURS[prediction.label])
     taken: list[Area] = []
     for box, prediction, prefix in zip(boxes, predictions, prefixes, strict=True):
         text = f"{prefix}{prediction.label} {_score(prediction):.2f}"
-        plate = _fitting_plate(text, COLOURS[prediction.label], _letters(box, drawn), width)
-        place = _place(plate.shape[1], plate.shape[0], box, taken, width, height)
-        _paste(drawn, plate, place[0], place[1])
+        caption = _fit_caption(text, COLOURS[prediction.label], _text_height(box, drawn), width)
+        place = _place(caption.shape[1], caption.shape[0], box, taken, width, height)
+        _paste(drawn, caption, place[0], place[1])
         taken.append(place)
     return drawn
 
@@ -66,16 +66,16 @@ def _score(prediction: Prediction) -> float:
     )
 
 
-def _within(prediction: Prediction, width: int, height: int) -> Area:
-    """Round a box to whole pixels of the image; where its border cuts the face, so is the box."""
+def _clip(prediction: Prediction, width: int, height: int) -> Area:
+    """Round a box to whole pixels and clip it to the image."""
     left, top, across, down = prediction.face.box
     x0, x1 = (round(min(max(x, 0), width)) for x in (left, left + across))
     y0, y1 = (round(min(max(y, 0), height)) for y in (top, top + down))
     return x0, y0, x1, y1
 
 
-def _letters(box: Area, image: RgbImage) -> int:
-    """Choose the letters' height in pixels: a part of the face, within what suits the image."""
+def _text_height(box: Area, image: RgbImage) -> int:
+    """Return the text height in pixels: a fraction of the face, within limits of the image."""
     side: float = min(image.shape[:2])
     return max(_SMALLEST, round(min(max((box[2] - box[0]) / 5, side / 100), side / 20)))
 
@@ -93,29 +93,29 @@ def _draw_frame(image: RgbImage, box: Area, colour: tuple[int, int, int]) -> Non
         image[y0:y1, max(0, x1 - thick) : x1] = paint
 
 
-def _fitting_plate(text: str, colour: tuple[int, int, int], letters: int, width: int) -> RgbImage:
-    """Make the text's plate; smaller, and then word under word, in an image too narrow for it."""
+def _fit_caption(text: str, colour: tuple[int, int, int], text_height: int, width: int) -> RgbImage:
+    """Draw a caption; in a narrow image smaller, and then with one word per line."""
     below = text.replace(" ", "\n")
-    for words, size in ((text, letters), (text, _SMALLEST), (below, _SMALLEST), (below, 9)):
-        plate = _plate(words, colour, size)
-        if plate.shape[1] <= width:
+    for words, size in ((text, text_height), (text, _SMALLEST), (below, _SMALLEST), (below, 9)):
+        caption = _caption(words, colour, size)
+        if caption.shape[1] <= width:
             break
-    return plate
+    return caption
 
 
-# Neighbouring frames of a video write the same few texts again and again.
+# The frames of a video repeat the same few captions.
 @lru_cache(maxsize=512)
-def _plate(text: str, colour: tuple[int, int, int], letters: int) -> RgbImage:
-    font, padding = _font(letters), max(2, letters // 5)
+def _caption(text: str, colour: tuple[int, int, int], text_height: int) -> RgbImage:
+    font, padding = _font(text_height), max(2, text_height // 5)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=font, spacing=2)
-    # Of one height whatever the letters are: "sad" and "happy" side by side.
+    # Of equal height, with and without descenders: "sad" and "happy".
     lines = text.count("\n")
-    top, bottom = min(top, 0), max(bottom, round(letters * 1.25 * (1 + lines)))
+    top, bottom = min(top, 0), max(bottom, round(text_height * 1.25 * (1 + lines)))
     size = (round(right - left) + 2 * padding, round(bottom - top))
-    plate = Image.new("RGB", size, colour)
-    ImageDraw.Draw(plate).multiline_text((padding - left, -top), text, _INK, font=font, spacing=2)
-    return np.asarray(plate)
+    caption = Image.new("RGB", size, colour)
+    ImageDraw.Draw(caption).multiline_text((padding - left, -top), text, _INK, font=font, spacing=2)
+    return np.asarray(caption)
 
 
 @lru_cache(maxsize=64)
@@ -126,7 +126,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _place(
     across: int, down: int, box: Area, taken: Sequence[Area], width: int, height: int
 ) -> Area:
-    """Choose where a plate goes: by its box, in the image, and on no other plate if it can be."""
+    """Choose a caption's position: next to its box, within the image, clear of other captions."""
     left, top, right, bottom = box
     corners = (
         (left, top - down),
@@ -140,7 +140,7 @@ def _place(
     for x, y in corners:
         x, y = max(0, min(x, width - across)), max(0, min(y, height - down))
         areas.append((x, y, x + across, y + down))
-    # One that was pushed back into the image covers its own face: only if nothing else is free.
+    # A caption that was moved into the image covers its own face: the last resort.
     free = [area for area in areas if not any(_overlap(area, other) for other in taken)]
     clear = [area for area in free if not _overlap(area, box)]
     return (clear or free or areas)[0]
@@ -155,6 +155,6 @@ def _overlap(first: Area, second: Area) -> bool:
     )
 
 
-def _paste(image: RgbImage, plate: RgbImage, left: int, top: int) -> None:
-    part = image[top : top + plate.shape[0], left : left + plate.shape[1]]
-    part[:] = plate[: part.shape[0], : part.shape[1]]
+def _paste(image: RgbImage, caption: RgbImage, left: int, top: int) -> None:
+    part = image[top : top + caption.shape[0], left : left + caption.shape[1]]
+    part[:] = caption[: part.shape[0], : part.shape[1]]

@@ -1,10 +1,10 @@
-"""How many things to do at once."""
+"""The number of CPUs available to this process."""
 
 import os
 
 
 def cores() -> int:
-    """Count the cores that this process may use: in a container, not all of the machine's."""
+    """Return the number of CPUs available to this process, respecting its CPU affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -104,7 +104,7 @@ def _model() -> Check:
     try:
         sizes = [f"{name} {len(read_released(name)) / 1e6:.1f} MB" for name in (MODEL, WEIGHTS)]
     except HappysadError as error:
-        return Check("released model", False, str(error), "install happysad anew")
+        return Check("released model", False, str(error), "reinstall happysad")
     return Check("released model", True, ", ".join(sizes))
 
 
@@ -129,9 +129,9 @@ def _self_test() -> Check:
             happy = [p.probability >= 0.5 for p in predictions]
             answers.append(happy == [label == "happy"])
     except (HappysadError, ImportError) as error:
-        return Check(name, False, str(error), "install happysad anew")
+        return Check(name, False, str(error), "reinstall happysad")
     if not all(answers):
-        return Check(name, False, "drawn faces got wrong answers", "install happysad anew")
+        return Check(name, False, "drawn faces got wrong answers", "reinstall happysad")
     return Check(name, True, f"drawn faces found and told apart, {1000 * seconds:.0f} ms an image")
 
 

@@ -1,4 +1,4 @@
-"""One look for every progress bar."""
+"""Progress bars on standard error."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def progress_bar(*extra: TextColumn) -> Progress:
-    """Make a bar on standard error; it stays silent where that is not a terminal.
+    """Create a progress bar on standard error, disabled where that is not a terminal.
 
     Args:
-        *extra: More columns, shown between the count and the time left.
+        *extra: More columns, shown between the count and the remaining time.
     """
     console = Console(stderr=True)
     return Progress(
@@ -35,12 +35,12 @@ def progress_bar(*extra: TextColumn) -> Progress:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items while a bar shows how many are done.
+    """Yield the items while a progress bar counts them.
 
     Args:
-        items: What to go through.
-        description: What is being done, a few words.
-        total: How many there are, where ``items`` cannot tell.
+        items: What to iterate over.
+        description: The label of the bar.
+        total: Number of items, where ``items`` is not a sequence.
     """
     if total is None and isinstance(items, Sequence):
         total = len(items)

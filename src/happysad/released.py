@@ -1,4 +1,4 @@
-"""The files of the released model, which come with the package, checked whenever they are read."""
+"""The bundled model's files, verified on every read."""
 
 import hashlib
 from pathlib import Path
@@ -9,43 +9,43 @@ from happysad.errors import ModelError
 FOLDER: Final = Path(__file__).parent / "models"
 
 MODEL: Final = "happysad.tflite"
-"""The model that predicts where no other is given, int8."""
+"""The default model, int8."""
 
 WEIGHTS: Final = "happysad-weights.npz"
-"""The same network's weights as float16, for training to start from."""
+"""The same network's weights as float16, for fine-tuning."""
 
 CARD: Final = "model-card.md"
 
 FIGURES: Final = "figures.json"
-"""What the model did in its test, as `happysad evaluate` writes figures."""
+"""The model's test metrics, as `happysad evaluate` writes them."""
 
 SUMS: Final = "SHA256SUMS"
-"""Lines as ``sha256sum`` writes and checks them."""
+"""Checksums in the format of ``sha256sum``."""
 
 
 def read_released(name: str, folder: Path = FOLDER) -> bytes:
-    """Read a file of the released model and check that it is whole.
+    """Read a bundled file and verify its checksum.
 
     Args:
         name: `MODEL` or `WEIGHTS`.
-        folder: Where it lies.
+        folder: The folder that contains it.
 
     Raises:
-        ModelError: It is missing, or is not the file that was released.
+        ModelError: It is missing, or does not match its checksum.
     """
-    again = "install happysad anew"
+    again = "reinstall happysad"
     try:
         content = (folder / name).read_bytes()
         sums = (folder / SUMS).read_text("ascii").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder / name}: cannot be read ({error}); {again}") from error
     if f"{hashlib.sha256(content).hexdigest()}  {name}" not in sums:
-        raise ModelError(f"{folder / name} is damaged (its SHA-256 is not the release's); {again}")
+        raise ModelError(f"{folder / name} is damaged (SHA-256 mismatch); {again}")
     return content
 
 
 def write_sums(folder: Path = FOLDER) -> None:
-    """Write the sums of a folder's released files."""
+    """Write the checksums of a folder's model files."""
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
         for name in (MODEL, WEIGHTS)

@@ -13,7 +13,7 @@ from happysad import __version__
 from happysad.doctor import LIGHT
 from happysad.errors import HappysadError
 
-# The modules import nothing heavy; what a verb needs is imported when that verb runs.
+# These modules import nothing heavy; dependencies are imported when a verb runs.
 VERBS: Final = {
     "predict": "plot",
     "train": "train",
@@ -26,7 +26,7 @@ VERBS: Final = {
     "demo": "train",
     "doctor": "",
 }
-"""Each verb, with the extra that it or one of its options needs."""
+"""Each verb and the extras that it or one of its options needs."""
 
 app = typer.Typer(
     name="happysad",
@@ -51,9 +51,9 @@ def happysad(
         ),
     ] = False,
 ) -> None:
-    """Tell happy faces from sad ones: train, evaluate, export and run a small classifier.
+    """Classify faces as happy or sad: train, evaluate, export and run a small model.
 
-    Every verb explains itself: happysad train --help
+    Help on a verb: happysad train --help
 
     Examples:
       happysad demo
@@ -63,12 +63,12 @@ def happysad(
 
 
 def main() -> None:
-    """Run the command line; an error of the user's is one line and exit status 2."""
-    # Pillow's remarks on odd files and TensorFlow's on itself would bury what matters.
+    """Run the command line; user errors print one line and exit with status 2."""
+    # Warnings of Pillow and TensorFlow would bury the command's own output.
     warnings.filterwarnings("ignore", module="PIL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Only the verb that is asked for: the others' imports would be waited for. Demo runs others.
+    # Import only the requested verb, for a fast start; demo calls other verbs.
     asked = sys.argv[1:2]
     for verb in asked if asked and asked[0] in VERBS and asked != ["demo"] else VERBS:
         import_module(f"happysad.cli.{verb}").register(app)
@@ -77,9 +77,9 @@ def main() -> None:
     except HappysadError as error:
         _fail(str(error))
     except OSError as error:
-        # Who writes a file says which; what has no name was meant for standard output.
+        # Errors of files carry a name; those of standard output do not.
         if not error.filename:
-            # Python tries to write the rest when it ends, and would say so once more.
+            # Python flushes standard output at exit and would report the error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _missing(module: str, verb: str) -> str:
-    """Name a module that cannot be imported, and the command that installs it."""
+    """Return the error message for a missing module, with the command that installs it."""
     extra = VERBS.get(verb)
     if not extra or module in LIGHT:
         return (

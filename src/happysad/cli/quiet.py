@@ -1,4 +1,4 @@
-"""Keep native code quiet."""
+"""Suppress the log output of native libraries."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what native code writes off standard error, where the user's errors stand.
+    """Discard what native libraries write to standard error.
 
-    LiteRT greets with a line of its own, and on processors with AVX-512 TensorFlow writes some
-    before it has read any log level.
+    LiteRT logs a line on loading, and TensorFlow logs on processors with AVX-512 before it reads
+    its log level.
     """
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -15,9 +15,9 @@ from happysad.cli.shared import CLUSTER, Address, resumable
 from happysad.cli.train import choose_recipe
 
 if TYPE_CHECKING:
+    from happysad.training.checkpoint import Epoch
     from happysad.tuning.ranking import Figure, Outcome, Trial
     from happysad.tuning.tune import SearchResult
-    from happysad.training.checkpoint import Epoch
 
 
 def register(app: typer.Typer) -> None:
@@ -88,10 +88,10 @@ def tune(
       happysad tune faces/ --vary stages.1.learning_rate=1e-4..1e-2 --out rates
       happysad tune faces/ --recipe fine-tune --seeds 5 --out seeds
     """
+    from happysad.progress import progress_bar
     from happysad.tuning.ranking import as_json as jsonable
     from happysad.tuning.space import parse_vary
     from happysad.tuning.tune import tune as run
-    from happysad.progress import progress_bar
 
     base = choose_recipe(recipe, weights, quick)
     varied = [parse_vary(text) for text in vary or []]
