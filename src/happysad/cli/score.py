@@ -93,13 +93,6 @@ def score(
       happysad score holiday/ --out scores
       happysad score 's3://bucket/*.tar' --out s3://scores/one --address head:6379
     """
-<<<<<<< HEAD
-=======
-    from happysad.progress import track
-    from happysad.scoring.score import load_model
-    from happysad.scoring.score import score as run
-
->>>>>>> main
     start = time.perf_counter()
     # Ray also prints to standard output when it loses a worker or a node.
     with resumable(), _Bar() as bar, redirect_stdout(sys.stderr):
