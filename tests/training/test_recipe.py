@@ -84,9 +84,8 @@ def test_every_packaged_recipe_reads_and_has_a_quick_form(name: str) -> None:
         ("name = 'x'\nstages = []", "stages must be a list of stages"),
         ("name = 'x'\n[[stages]]\nlayers = 'some'", "layers must be one of head, all, block_1"),
         ("name = 'x'\naugmentation = 3", "augmentation must be a table"),
-        ("name = 'x'\n[[stages]]\naugmentation = {flop = 1}", "unknown name .*flop"),
-        ("name = 'x'\n[[stages]]\ndistillation = 1", "needs a stage before it"),
-        ("input_size = 96", "needs a name"),
+        ("name = 'x'\noutput = 'relu'", "output must be one of sigmoid, softmax"),
+        ("input_size = 96", "has no name; add name"),
         ("name = ", "not valid TOML"),
     ],
 )
