@@ -33,7 +33,6 @@ recipes = st.builds(
             epochs=st.integers(1, 99),
             learning_rate=st.floats(1e-6, 1),
             schedule=st.sampled_from(SCHEDULES),
-            augmentation=st.none() | st.builds(Augmentation, noise=fraction),
         ),
         min_size=1,
         max_size=3,
