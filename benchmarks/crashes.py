@@ -140,7 +140,7 @@ def evaluate_case(model: Path, faces: Path) -> Case:
 
 def score_case(images: Path) -> Case:
     """Score images on Ray."""
-    command = ("score", str(images), "--out", "scores", "--workers", "1", "--part", "5")
+    command = ("score", str(images), "--out", "scores", "--workers", "1", "--chunk-size", "5")
     # The list counts only with _job.json, which is written after it.
     return Case("score", command, (20_000,), ("--resume",), scratch=("_inputs.jsonl.gz",), kills=2)
 

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[Any]:
-    """A bucket, ``s3://images``, of a server on this machine."""
+    """The bucket ``s3://images`` of a server on this machine."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,8 +1,9 @@
-"""`happysad score` on real clusters: every image has one row, whatever dies."""
+"""`happysad score` on real clusters: exactly one row for each image, whatever dies."""
 
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +20,11 @@ import ray
 
 from happysad import Detector
 from happysad.errors import HappysadError, StoreError
-from happysad.records import image_record
+from happysad.records import FaceRecord, ImageRecord, ScoresRecord, image_record
 from happysad.scoring.job import Job
 from happysad.scoring.score import ScoringResult, load_model, score
-from happysad.scoring.summary import Scores
+from happysad.scoring.summary import ScoringSummary
+from happysad.scoring.worker import SCHEMA
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 Rows = list[dict[str, Any]]
@@ -38,21 +40,21 @@ def run(source: str | Path, dest: str | Path, **options: Any) -> ScoringResult:
 
 
 def faces_in(path: Path) -> Any:
-    """What `happysad predict` tells of an image."""
+    """Return the faces that `happysad predict` finds in an image."""
     return image_record(Detector().predict_image(path))["faces"]
 
 
 @pytest.fixture(scope="session")
 def whole(cluster: Any, album: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """The rows of a job on the album that nothing disturbed."""
+    """The rows of an undisturbed job on the album."""
     dest = tmp_path_factory.mktemp("whole") / "scores"
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
-    run(album, dest, part=20)
+    run(album, dest, chunk_size=20)
     ray.shutdown()
     return rows_of(dest)
 
 
-def test_each_picture_has_one_row_that_says_what_predict_says(whole: Rows, album: Path) -> None:
+def test_each_image_has_one_row_with_what_predict_says(whole: Rows, album: Path) -> None:
     assert [row["uri"] for row in whole] == [str(path) for path in sorted(album.iterdir())]
     assert whole[0]["status"] == "ok" and whole[0]["faces"] == faces_in(album / "000.jpg")
     broken = whole[123]
@@ -61,7 +63,7 @@ def test_each_picture_has_one_row_that_says_what_predict_says(whole: Rows, album
     assert sum(row["status"] == "error" for row in whole) == 1
 
 
-def test_lists_tars_and_parquet_files_are_read_as_well(
+def test_lists_tars_and_parquet_files_are_sources(
     driver: None, album: Path, tmp_path: Path
 ) -> None:
     content = (album / "000.jpg").read_bytes()
@@ -79,7 +81,7 @@ def test_lists_tars_and_parquet_files_are_read_as_well(
     half = (tmp_path / "f.tar").read_bytes()[: len(content) // 2]
     (tmp_path / "g.tar").write_bytes(half)
 
-    outcome = run(f"{tmp_path}/*", tmp_path / "out", part=2)
+    outcome = run(f"{tmp_path}/*", tmp_path / "out", chunk_size=2)
 
     rows = rows_of(tmp_path / "out")
     called = [(row["uri"].removeprefix(f"{tmp_path}/"), row["status"]) for row in rows]
@@ -98,32 +100,32 @@ def test_lists_tars_and_parquet_files_are_read_as_well(
     answers = {json.dumps(row["faces"]) for row in rows if row["uri"].endswith(("b.jpg", "#1.jpg"))}
     assert len(answers) == 1
     assert "no such file" in rows[2]["error"] and "cannot be read" in rows[9]["error"]
-    assert outcome.scores.counts.errors == 6 and outcome.scores.counts.statuses["ok"] == 7
+    assert outcome.summary.counts.errors == 6 and outcome.summary.counts.statuses["ok"] == 7
 
 
-def test_what_a_killed_worker_and_a_killed_node_had_is_done_again_once(
+def test_chunks_of_a_killed_worker_and_a_killed_node_are_scored_again_once(
     driver: None, cluster: Any, album: Path, tmp_path: Path, whole: Rows
 ) -> None:
     doomed = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
     cluster.wait_for_nodes()
     finished, killed = [], []
 
-    def disturb(job: Job, scores: Scores) -> None:
-        finished.append(scores)
+    def disturb(job: Job, summary: ScoringSummary) -> None:
+        finished.append(summary)
         if len(finished) == 3:
             killed.append(kill_worker(cluster))
         if len(finished) == 10:
             cluster.remove_node(doomed, allow_graceful=False)
 
-    outcome = run(album, tmp_path / "out", part=5, on_part=disturb)
+    outcome = run(album, tmp_path / "out", chunk_size=5, on_chunk=disturb)
 
-    assert killed and len(finished) == outcome.job.parts == 60
+    assert killed and len(finished) == outcome.job.chunks == 60
     assert rows_of(tmp_path / "out") == whole
-    assert outcome.scores.counts.images == 300
+    assert outcome.summary.counts.images == 300
 
 
 def kill_worker(cluster: Any) -> int:
-    """SIGKILL a process of the cluster's that works on a part; returns its id."""
+    """SIGKILL a process of the cluster that scores a chunk; returns its id."""
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -131,34 +133,34 @@ def kill_worker(cluster: Any) -> int:
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if name.startswith("ray::Worker") and parent in raylets:
+        if name.startswith("ray::score_chunk") and parent in raylets:
             os.kill(int(process.name), signal.SIGKILL)
             return int(process.name)
     raise AssertionError("no worker found")
 
 
-def test_a_picture_that_kills_whoever_looks_at_it_is_a_row_with_its_error(
+def test_an_image_that_kills_its_process_is_a_row_with_the_error(
     cluster: Any, album: Path, tmp_path: Path
 ) -> None:
     ray.init(
         cluster.address,
         log_to_driver=False,
         logging_level="ERROR",
-        runtime_env={"worker_process_setup_hook": deadly_pictures()},
+        runtime_env={"worker_process_setup_hook": deadly_images()},
     )
     for name, content in (("1", b"deadly"), ("2", (album / "000.jpg").read_bytes())):
         (tmp_path / f"{name}.jpg").write_bytes(content)
     try:
-        run(tmp_path, tmp_path / "out", part=5, workers=1)
+        run(tmp_path, tmp_path / "out", chunk_size=5, workers=1)
     finally:
         ray.shutdown()
     deadly, other = rows_of(tmp_path / "out")
-    assert deadly["error"] == "the process that looked at it died, twice"
+    assert deadly["error"] == "the process that decoded it died twice"
     assert other["status"] == "ok", other["error"]
 
 
-def deadly_pictures() -> Callable[[], None]:
-    """Make what lets some bytes kill a process, as damage in a native decoder might."""
+def deadly_images() -> Callable[[], None]:
+    """Return a hook that lets some bytes kill a process, as a bug in a native decoder might."""
 
     def hook() -> None:
         import os
@@ -177,8 +179,10 @@ def deadly_pictures() -> Callable[[], None]:
     return hook
 
 
-def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: Rows) -> None:
-    command = [HAPPYSAD, "score", str(album), "--out", "out", "--workers", "1", "--part", "5"]
+def test_a_killed_job_continues_with_its_remaining_chunks(
+    album: Path, tmp_path: Path, whole: Rows
+) -> None:
+    command = [HAPPYSAD, "score", str(album), "--out", "out", "--workers", "1", "--chunk-size", "5"]
     job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     out = tmp_path / "out"
     while len(list(out.glob("part-*"))) < 5 and job.poll() is None:
@@ -204,12 +208,12 @@ def test_a_killed_job_goes_on_where_it_was(album: Path, tmp_path: Path, whole: R
     assert str(album / "123.jpg") in report and "http" not in report
 
 
-def test_pictures_and_rows_may_be_in_an_object_store(
+def test_images_and_rows_may_be_in_an_object_store(
     driver: None, bucket: Any, album: Path, tmp_path: Path, whole: Rows
 ) -> None:
     for name in ("000.jpg", "001.jpg", "123.jpg"):
         bucket.upload_file(str(album / name), f"album/{name}")
-    run("s3://images/album", "s3://images/scores", part=2)
+    run("s3://images/album", "s3://images/scores", chunk_size=2)
     made = sorted(item.key for item in bucket.objects.filter(Prefix="scores/part"))
     assert made == ["scores/part-000000.parquet", "scores/part-000001.parquet"]
     rows: Rows = []
@@ -218,19 +222,19 @@ def test_pictures_and_rows_may_be_in_an_object_store(
         rows += rows_of(tmp_path / "part.parquet")
     expected = [whole[0], whole[1], whole[123]]
     assert rows == [row | {"uri": f"s3://images/album/{row['uri'][-7:]}"} for row in expected]
-    # Finished: there is nothing to do, and the sum is the same.
+    # The job is finished: nothing is scored, and the summary is the same.
     again = run("s3://images/album", "s3://images/scores", resume=True)
-    assert again.scores.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
+    assert again.summary.counts.statuses == {"ok": 2, "no face": 0, "error": 1}
 
 
-def test_what_cannot_run_says_why_in_one_line(
+def test_a_job_that_cannot_run_raises_one_line(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     for source, dest, options, says in (
         (tmp_path / "nowhere", out, {}, "no such file or folder"),
         (tmp_path, out, {}, "no images in this folder"),
-        (album, album, {}, "give an empty folder"),
+        (album, album, {}, "give an empty or new folder"),
         ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
         (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster at this address"),
     ):
@@ -238,5 +242,44 @@ def test_what_cannot_run_says_why_in_one_line(
             run(source, dest, **options)
         assert "\n" not in str(caught.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="does not respond"):
         run("s3://elsewhere/album", out)
+
+
+def test_the_columns_are_the_fields_of_the_record() -> None:
+    face = SCHEMA.field("faces").type.value_type
+    assert set(SCHEMA.names) - {"uri", "sha256", "size"} == (
+        set(get_type_hints(ImageRecord)) - {"schema", "path"}
+    )
+    assert {field.name for field in face} == set(get_type_hints(FaceRecord))
+    assert {field.name for field in face.field("scores").type} == set(get_type_hints(ScoresRecord))
+
+
+def test_a_terminal_shows_progress_from_the_start_and_names_what_was_skipped(
+    album: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    os.link(album / "000.jpg", images / "1.jpg")
+    (images / "notes.txt").touch()
+    terminal, error = pty.openpty()
+    command = [HAPPYSAD, "score", "images", "--out", "scores[v2]", "--workers", "1"]
+    job = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=error, text=True)
+    os.close(error)
+    shown = read_all(terminal)
+    output, _ = job.communicate()
+    os.close(terminal)
+    assert job.returncode == 0, shown
+    assert "Rows: scores[v2], 1 Parquet file" in output
+    assert f"Skipped, not images: 1 ({images}/notes.txt)" in shown
+    assert -1 < shown.find("Loading") < shown.find("Starting Ray")
+
+
+def read_all(terminal: int) -> str:
+    """Read what a process writes to a terminal until it ends."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # Linux reports the end of a terminal as an error.
+            return shown.decode()

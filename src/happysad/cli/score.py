@@ -1,9 +1,9 @@
-"""`happysad score`: the faces of very many images, on one machine or a cluster."""
+"""`happysad score`: detect and classify the faces of many images, on one machine or a cluster."""
 
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,10 @@ from happysad.cli.quiet import quiet
 from happysad.cli.shared import CLUSTER, Address, resumable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
+    from happysad.scoring.inputs import Input
     from happysad.scoring.job import Job
     from happysad.scoring.score import ScoringResult
-    from happysad.scoring.summary import Scores
+    from happysad.scoring.summary import ScoringSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +31,7 @@ def score(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder or prefix of images; a glob; a .csv or .parquet list of their URIs; "
+            help="A folder or prefix of images; a glob pattern; a .csv or .parquet list of URIs; "
             "images in .parquet or .tar files. On disk, s3:// or gs://.",
         ),
     ],
@@ -43,122 +42,145 @@ def score(
         ),
     ],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished job in DEST.")
+        bool, typer.Option("--resume", help="Continue the unfinished job in DEST.")
     ] = False,
     model: Annotated[
         Path | None,
-        typer.Option(help="A .tflite file made by happysad export; else the packaged one."),
+        typer.Option(help="A .tflite file made by happysad export; default: the bundled model."),
     ] = None,
     crop: Annotated[
         Crop,
-        typer.Option(help="Find the faces; or take each whole image, which is a face already."),
+        typer.Option(
+            help="Detect faces; or classify each whole image, which must be a crop of one face."
+        ),
     ] = Crop.FACE,
     column: Annotated[
         str | None,
-        typer.Option(help="Of Parquet and CSV files: where the images, or their URIs, are."),
+        typer.Option(
+            help="Column of Parquet and CSV files with the images or their URIs. Default: the only "
+            "one with bytes, else the first of uri, url, path, file."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object.")
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write the summary as a page.", dir_okay=False),
+        typer.Option(metavar="FILE", help="Write the summary as an HTML file.", dir_okay=False),
     ] = None,
     address: Address = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Else one for each CPU that there is.", rich_help_panel=CLUSTER),
+        typer.Option(min=1, help="Workers. Default: one per CPU.", rich_help_panel=CLUSTER),
     ] = None,
-    part: Annotated[
+    chunk_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images in one Parquet file, at most; else 1000, or less where there are few.",
+            help="Maximum number of images in one Parquet file. Default: 1000, or less for few "
+            "images.",
             rich_help_panel=CLUSTER,
         ),
     ] = None,
 ) -> None:
-    """Tell happy faces from sad ones in very many images.
+    """Detect and classify the faces of many images.
 
-    DEST gets one row for each image; one that cannot be read is a row with its
-    error, and the exit status is then 1. Interrupted or killed, the same command
-    with --resume goes on, and does nothing twice.
+    DEST gets one row for each image; for an image that cannot be read, a row with
+    the error, and exit status 1. After an interruption, the same command with
+    --resume continues.
 
     Examples:
       happysad score holiday/ --out scores
       happysad score 's3://bucket/*.tar' --out s3://scores/one --address head:6379
     """
-    from happysad.progress import track
-    from happysad.scoring.score import load_model
-    from happysad.scoring.score import score as run
-
     start = time.perf_counter()
-    with quiet():
-        content = load_model(model)
-    progress, on_part = _bar()
-    # Ray prints there, too, when it loses a worker or a node.
-    with resumable(), redirect_stdout(sys.stderr), progress:
-        scored = run(
+    # Ray also prints to standard output when it loses a worker or a node.
+    with resumable(), _Bar() as bar, redirect_stdout(sys.stderr):
+        from happysad.scoring.score import load_model
+        from happysad.scoring.score import score as run
+
+        with quiet():
+            content = load_model(model)
+        result = run(
             source,
             out,
             model=content,
             crop=crop.value,
             column=column,
-            part=part,
+            chunk_size=chunk_size,
             resume=resume,
             address=address,
             workers=workers,
-            on_list=lambda inputs: track(inputs, "Listing"),
-            on_part=on_part,
+            on_list=bar.on_list,
+            on_start=bar.on_start,
+            on_chunk=bar.on_chunk,
         )
     seconds = time.perf_counter() - start
     if report:
         from happysad.scoring.report import write_report
 
-        write_report(report, scored, out)
+        write_report(report, result, out)
     if as_json:
-        facts = {"schema": 1, "out": out, "parts": scored.job.parts, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps(facts | scored.scores.to_dict(), indent=2))
+        facts = {"schema": 2, "out": out, "files": result.job.chunks, "seconds": round(seconds, 3)}
+        typer.echo(json.dumps(facts | result.summary.to_dict(), indent=2))
     else:
-        _print(scored, out)
+        _print(result, out)
         if report:
             typer.echo(f"Report: {report}")
-    if scored.scores.counts.errors:
+    if result.summary.counts.errors:
         raise typer.Exit(1)
 
 
-def _bar() -> "tuple[Progress, Callable[[Job, Scores], None]]":
-    """Make a bar over the parts, with the images that were scored each second."""
-    from rich.progress import TextColumn
+class _Bar:
+    """A progress bar that is visible from the first second: loading, listing, chunks."""
 
-    from happysad.progress import progress_bar
+    def __enter__(self) -> "_Bar":
+        from rich.progress import TextColumn
 
-    bar = progress_bar(TextColumn("{task.fields[speed]}"))
-    images, start = 0, 0.0
+        from happysad.progress import progress_bar
 
-    def on_part(job: "Job", scores: "Scores") -> None:
-        nonlocal images, start
-        if not bar.tasks:
-            bar.add_task("Parts", total=job.parts, speed="")
-            start = time.perf_counter() - scores.seconds
-        images += scores.counts.images
-        speed = images / max(1e-9, time.perf_counter() - start)
-        bar.update(bar.task_ids[0], advance=1, speed=f"{images:,} images, {speed:,.1f}/s")
+        self._bar = progress_bar(TextColumn("{task.fields[speed]}"))
+        self._task = self._bar.add_task("Loading", total=None, speed="")
+        self._images, self._start = 0, 0.0
+        self._bar.start()
+        return self
 
-    return bar, on_part
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_list(self, inputs: "Iterable[Input]") -> "Iterator[Input]":
+        self._bar.update(self._task, description="Listing images")
+        return iter(self._bar.track(inputs, task_id=self._task))
+
+    def on_start(self) -> None:
+        self._bar.update(self._task, description="Starting Ray", completed=0, total=None)
+
+    def on_chunk(self, job: "Job", summary: "ScoringSummary") -> None:
+        if not self._start:
+            self._bar.update(self._task, description="Chunks", completed=0, total=job.chunks)
+            self._start = time.perf_counter() - summary.seconds
+        self._images += summary.counts.images
+        speed = self._images / max(1e-9, time.perf_counter() - self._start)
+        self._bar.update(
+            self._task, advance=1, speed=f"{self._images:,} images, {speed:,.1f} images/s"
+        )
 
 
-def _print(scored: "ScoringResult", out: str) -> None:
+def _print(result: "ScoringResult", out: str) -> None:
     from happysad.records import printable
 
-    scores = scored.scores
-    typer.echo(f"{scores.counts}\n")
-    if any(scores.histogram):
-        typer.echo(f"{scores.chart()}\n")
-    if scores.failures:
-        typer.echo(f"Could not be read, the first {len(scores.failures)}:")
-        for _, uri, error in scores.failures:
+    summary = result.summary
+    typer.echo(f"{summary.counts}\n")
+    if any(summary.histogram):
+        typer.echo(f"{summary.chart()}\n")
+    if summary.failures:
+        typer.echo(f"Could not be read (first {len(summary.failures)}):")
+        for _, uri, error in summary.failures:
             typer.echo(f"  {printable(uri)}: {printable(error)}")
         typer.echo()
-    files = "file" if scored.job.parts == 1 else "files"
-    typer.echo(f"Rows: {out}, {scored.job.parts:,} Parquet {files}")
+    if (skipped := summary.skipped).count:
+        names = ", ".join(printable(uri) for uri in skipped.first)
+        more = " …" if skipped.count > len(skipped.first) else ""
+        typer.echo(f"Skipped, not images: {skipped.count:,} ({names}{more})", err=True)
+    files = "file" if result.job.chunks == 1 else "files"
+    typer.echo(f"Rows: {out}, {result.job.chunks:,} Parquet {files}")

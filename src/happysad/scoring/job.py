@@ -1,9 +1,8 @@
-"""A job's own files in its folder: what it is, and what it works on.
+"""The description of a job in its output folder.
 
-``_inputs.jsonl.gz`` lists the inputs, one a line, and is written first; ``_job.json`` says that it
-is whole and what the settings are. From then on a job is what these two say: images that are
-added to the source later are none of its. Readers of Parquet folders pass over names that begin
-with ``_``.
+``_inputs.jsonl.gz`` lists the inputs, one per line, and is written first. ``_job.json`` holds the
+settings and marks that list as complete; from then on images that are added to the source are not
+part of the job. Readers of Parquet folders ignore names that begin with ``_``.
 """
 
 import gzip
@@ -17,19 +16,19 @@ from typing import Any, Final
 
 from happysad.errors import HappysadError
 from happysad.files import convert_os_errors
-from happysad.scoring.sources import Input
+from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
     convert_store_errors,
     exists,
     is_remote,
-    local_path,
     locate,
     names_in,
     open_blocks,
     open_file,
     reason,
-    write_whole,
+    write_atomically,
 )
+from happysad.scoring.summary import Skipped
 
 _JOB: Final = "_job.json"
 _INPUTS: Final = "_inputs.jsonl.gz"
@@ -37,13 +36,13 @@ _INPUTS: Final = "_inputs.jsonl.gz"
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes two jobs the same.
+    """What identifies a job.
 
     Attributes:
-        source: As `happysad.scoring.sources.find_inputs` takes it.
+        source: See `happysad.scoring.sources.find_inputs`.
         column: Likewise.
         crop: ``"face"`` or ``"whole"``.
-        model: SHA-256 of the model's file.
+        model: SHA-256 of the model file.
         happysad: Version.
     """
 
@@ -56,71 +55,69 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """A job, as its folder describes it.
+    """A job as its folder describes it.
 
     Attributes:
-        settings: What was asked for.
+        settings: What identifies it.
         inputs: SHA-256 of the list of inputs.
-        images: How many there are, those in tars left out.
-        part: Up to how many images make a part.
-        parts: How many parts there are.
+        images: Number of images, without those in tars.
+        chunk_size: Maximum number of images in a chunk.
+        chunks: Number of chunks.
+        skipped: Files of the source that are not images.
     """
 
     settings: Settings
     inputs: str
     images: int
-    part: int
-    parts: int
-
-    @property
-    def crop(self) -> str:
-        """What is classified: ``"face"`` or ``"whole"``."""
-        return self.settings.crop
+    chunk_size: int
+    chunks: int
+    skipped: Skipped
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that the job is."""
+        """SHA-256 of all attributes."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-def read_job(dest: str) -> Job:
-    """Read what a folder's job is.
+def read_job(dest: str) -> Job | None:
+    """Read a folder's job; None where there is none.
 
     Raises:
-        FileNotFoundError: There is none.
         HappysadError: It cannot be read.
     """
     uri = f"{dest}/{_JOB}"
     if not exists(uri):
-        raise FileNotFoundError(uri)
+        return None
     try:
         with open_file(uri) as file:
             value = json.loads(file.read())
-        return Job(**(value | {"settings": Settings(**value["settings"])}))
+        value["settings"] = Settings(**value["settings"])
+        value["skipped"] = Skipped(**value["skipped"])
+        return Job(**value)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise HappysadError(f"{uri}: cannot be read ({reason(error)})") from error
 
 
 def write_job(dest: str, job: Job) -> None:
-    """Say that the list of inputs is whole."""
-    write_whole(f"{dest}/{_JOB}", json.dumps(asdict(job), indent=2).encode())
+    """Write the job, which marks the list of inputs as complete."""
+    write_atomically(f"{dest}/{_JOB}", json.dumps(asdict(job), indent=2).encode())
 
 
 def check_empty(dest: str) -> None:
-    """Refuse a folder that holds anything but an unfinished list.
+    """Check that a folder holds at most an incomplete list of inputs.
 
     Raises:
-        HappysadError: It does.
+        HappysadError: It holds more.
     """
     others = [n for n in names_in(dest) if n != _INPUTS and not n.startswith(".")]
     if _JOB in others:
-        raise HappysadError(f"{dest}: holds a job already; go on with --resume, or give another")
+        raise HappysadError(f"{dest}: holds a job; continue with --resume, or give another --out")
     if others:
-        raise HappysadError(f"{dest}: holds {others[0]!r}; give an empty folder, or a new one")
+        raise HappysadError(f"{dest}: not empty ({others[0]!r}); give an empty or new folder")
 
 
-def check_same(dest: str, job: Job, settings: Settings, part: int | None) -> None:
-    """Refuse to go on with a job that is not the one that is asked for.
+def check_same(dest: str, job: Job, settings: Settings, chunk_size: int | None) -> None:
+    """Check that the job in a folder is the requested one.
 
     Raises:
         HappysadError: It is another.
@@ -128,12 +125,12 @@ def check_same(dest: str, job: Job, settings: Settings, part: int | None) -> Non
     pairs: list[tuple[str, Any, Any]] = [
         (f.name, getattr(job.settings, f.name), getattr(settings, f.name)) for f in fields(Settings)
     ]
-    pairs.append(("part", job.part, part or job.part))
-    for name, was, asked in pairs:
-        if was != asked:
+    pairs.append(("chunk size", job.chunk_size, chunk_size or job.chunk_size))
+    for name, earlier, requested in pairs:
+        if earlier != requested:
             raise HappysadError(
-                f"{dest}: was begun with {name} {was!r}, and now it is {asked!r}; go on with the "
-                "former, or give another --out"
+                f"{dest}: holds a job with {name} {earlier!r}, not {requested!r}; resume with the "
+                "same options, or give another --out"
             )
 
 
@@ -141,7 +138,7 @@ def write_inputs(dest: str, inputs: Iterable[Input]) -> tuple[str, int, int]:
     """Write the list of inputs.
 
     Returns:
-        Its SHA-256, and the numbers of inputs and of images in them, as far as known.
+        Its SHA-256, the number of inputs, and the number of images without those in tars.
     """
     digest, count, images = hashlib.sha256(), 0, 0
     uri = f"{dest}/{_INPUTS}"
@@ -170,7 +167,7 @@ def read_inputs(dest: str) -> Iterator[Input]:
     """Read the list of inputs.
 
     Raises:
-        HappysadError: It is damaged, or gone.
+        HappysadError: It is damaged or missing.
     """
     uri = f"{dest}/{_INPUTS}"
     try:
@@ -179,8 +176,3 @@ def read_inputs(dest: str) -> Iterator[Input]:
                 yield Input.from_json(json.loads(line))
     except (OSError, ValueError, EOFError) as error:
         raise HappysadError(f"{uri}: cannot be read ({reason(error)})") from error
-
-
-def settled(place: str) -> str:
-    """Write a place so that it means the same on every node: paths are made absolute."""
-    return place.rstrip("/") if is_remote(place) else str(Path(local_path(place)).absolute())

@@ -1,20 +1,20 @@
-"""Read the images of inputs, a few ahead of what is looked at."""
+"""Read the images of inputs, a few in advance."""
 
 import tarfile
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import repeat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from happysad.concurrency import map_ordered
 from happysad.errors import ImageError, StoreError
-from happysad.image import SUFFIXES
-from happysad.scoring.ahead import ahead
-from happysad.scoring.sources import Input
+from happysad.image import HEADER_BYTES, SUFFIXES, image_format
+from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
     BLOCK,
     MAX_BYTES,
@@ -26,52 +26,60 @@ from happysad.scoring.storage import (
     too_large,
 )
 
-# An object store takes some 30 to 100 ms to answer: about as long as a few images take to look
-# at. So many are fetched at once, and no more than that are held.
+# An object store takes 30 to 100 ms to respond, as long as prediction on a few images.
+_THREADS: Final = 8
 _AHEAD: Final = 16
+"""Images that are read in advance."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Read:
-    """An image's bytes, not looked at yet; or what stands in their place.
+class ImageFile:
+    """An image file's bytes, or why there are none.
 
     Attributes:
-        uri: What the image is called. In a tar or a Parquet file it is the file's URI, ``#``,
-            and the member's name or the row's number.
+        uri: The file; in a tar or Parquet file that file's URI, ``#`` and the member's name or the
+            row's number, from 0.
         content: The bytes; None after a problem.
-        problem: Why there are none.
+        problem: Why there are no bytes.
+        skipped: It is a member of a tar that is not an image; it has no bytes and no problem.
     """
 
     uri: str
-    content: bytes | None
+    content: bytes | None = None
     problem: str = ""
+    skipped: bool = False
 
 
-def read_all(inputs: Sequence[Input]) -> Generator[Read]:
-    """Read the images of inputs, in their order.
+def read_images(inputs: Sequence[Input]) -> Generator[ImageFile]:
+    """Read the images of inputs in their order.
 
     Raises:
-        StoreError: The store does not answer.
+        StoreError: The store does not respond.
     """
     if all(item.kind in ("image", "problem") for item in inputs):
-        yield from ahead((partial(_read_one, item) for item in inputs), _AHEAD)
-    else:
-        # From its beginning to its end, by one thread: the next few while these are looked at.
-        source = _in_turn(inputs)
-        results = ahead(repeat(partial(next, source, None)), threads=1, window=_AHEAD)
+        return map_ordered(_read_file, inputs, _THREADS, ahead=_AHEAD // _THREADS)
+    return _prefetch(_read_sequentially(inputs), _AHEAD)
+
+
+def _prefetch(items: Iterator[T], count: int) -> Generator[T]:
+    """Iterate in a thread, up to ``count`` items in advance."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        pending = deque(pool.submit(next, items, end) for _ in range(count))
         try:
-            for result in results:
-                if result is None:
-                    return
-                yield result
+            while (item := pending.popleft().result()) is not end:
+                pending.append(pool.submit(next, items, end))
+                yield item
         finally:
-            results.close()
+            pool.shutdown(cancel_futures=True)
 
 
-def _in_turn(inputs: Sequence[Input]) -> Generator[Read]:
+def _read_sequentially(inputs: Sequence[Input]) -> Iterator[ImageFile]:
     for item in inputs:
         if item.kind in ("image", "problem"):
-            yield _read_one(item)
+            yield _read_file(item)
             continue
         try:
             with convert_store_errors(item.uri):
@@ -79,44 +87,53 @@ def _in_turn(inputs: Sequence[Input]) -> Generator[Read]:
         except StoreError:
             raise
         except FileNotFoundError:
-            yield Read(item.uri, None, "no such file")
-        # What came before the damage has been read, and stands in the output.
+            yield ImageFile(item.uri, problem="no such file")
+        # The images before the damage have been yielded.
         except (OSError, ValueError, EOFError, tarfile.TarError, pa.ArrowException) as error:
-            yield Read(item.uri, None, f"cannot be read on ({reason(error)})")
+            yield ImageFile(item.uri, problem=f"cannot be read further ({reason(error)})")
 
 
-def _read_one(item: Input) -> Read:
+def _read_file(item: Input) -> ImageFile:
     if item.kind == "problem":
-        return Read(item.uri, None, item.problem)
+        return ImageFile(item.uri, problem=item.problem)
     try:
-        return Read(item.uri, read_image_file(item.uri))
+        return ImageFile(item.uri, read_image_file(item.uri))
     except ImageError as error:
-        return Read(item.uri, None, error.reason)
+        return ImageFile(item.uri, problem=error.reason)
 
 
-def _tar(uri: str) -> Iterator[Read]:
-    """Read the images of a tar: the files with an image's suffix, but for hidden ones."""
-    with open_blocks(uri) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
+def _tar(uri: str) -> Iterator[ImageFile]:
+    """Read the images of a tar: members that are images by suffix or content."""
+    empty = True
+    with open_blocks(uri) as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
         while member := archive.next():
-            # The archive would remember every member.
+            # The archive would keep a record of every member.
             archive.members.clear()  # type: ignore[attr-defined]
-            name = Path(member.name)
-            if not member.isfile() or name.suffix.lower() not in SUFFIXES:
+            if member.isdir() or Path(member.name).name.startswith("."):
                 continue
-            if name.name.startswith("."):
-                continue
-            called = f"{uri}#{member.name}"
-            if member.size > MAX_BYTES:
-                yield Read(called, None, too_large(member.size))
-                continue
-            file = archive.extractfile(member)
-            content = file.read() if file else b""
-            if len(content) < member.size:
-                raise tarfile.ReadError("the file ends too early")
-            yield Read(called, content)
+            image = _member(archive, member, f"{uri}#{member.name}")
+            empty = empty and image.skipped
+            yield image
+    if empty:
+        yield ImageFile(uri, problem="no images in this tar")
 
 
-def _rows(item: Input) -> Iterator[Read]:
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, uri: str) -> ImageFile:
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None:
+        return ImageFile(uri, skipped=True)
+    header = file.read(HEADER_BYTES)
+    if Path(member.name).suffix.lower() not in SUFFIXES and not image_format(header):
+        return ImageFile(uri, skipped=True)
+    if member.size > MAX_BYTES:
+        return ImageFile(uri, problem=too_large(member.size))
+    content = header + file.read()
+    if len(content) < member.size:
+        raise tarfile.ReadError("unexpected end of file")
+    return ImageFile(uri, content)
+
+
+def _rows(item: Input) -> Iterator[ImageFile]:
     """Read the images of a row group."""
     with open_file(item.uri) as raw:
         file = pq.ParquetFile(raw, buffer_size=BLOCK, pre_buffer=False)
@@ -130,11 +147,11 @@ def _rows(item: Input) -> Iterator[Read]:
                 column = column.field("bytes")
             for value in column:
                 content = value.as_py()
-                called = f"{item.uri}#{number}"
+                uri = f"{item.uri}#{number}"
                 number += 1
                 if content is None:
-                    yield Read(called, None, "has no bytes")
+                    yield ImageFile(uri, problem="the row has no bytes")
                 elif len(content) > MAX_BYTES:
-                    yield Read(called, None, too_large(len(content)))
+                    yield ImageFile(uri, problem=too_large(len(content)))
                 else:
-                    yield Read(called, content)
+                    yield ImageFile(uri, content)

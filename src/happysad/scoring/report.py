@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing else."""
+"""The HTML report of a scoring job, one self-contained file."""
 
 from datetime import date
 from importlib.resources import files
@@ -8,15 +8,15 @@ import jinja2
 
 from happysad.files import atomic_text
 from happysad.scoring.score import ScoringResult
-from happysad.scoring.summary import step
+from happysad.scoring.summary import bin_name
 
 
-def write_report(path: Path, scored: ScoringResult, dest: str) -> None:
-    """Write what a job came to as a page.
+def write_report(path: Path, result: ScoringResult, dest: str) -> None:
+    """Write the report of a finished job.
 
     Args:
         path: The HTML file.
-        scored: The finished job.
+        result: The finished job.
         dest: Where its rows are.
 
     Raises:
@@ -29,13 +29,14 @@ def write_report(path: Path, scored: ScoringResult, dest: str) -> None:
     template = environment.from_string(
         (files("happysad.scoring") / "report.html.j2").read_text(encoding="utf-8")
     )
+    histogram = result.summary.histogram
     html = template.render(
-        facts=scored.scores.to_dict(),
-        faces=sum(scored.scores.histogram),
-        most=max(1, *scored.scores.histogram),
-        histogram=[(step(i), faces) for i, faces in enumerate(scored.scores.histogram)],
-        settings=scored.job.settings,
-        parts=scored.job.parts,
+        facts=result.summary.to_dict(),
+        faces=sum(histogram),
+        most=max(1, *histogram),
+        histogram=[(bin_name(i), faces) for i, faces in enumerate(histogram)],
+        settings=result.job.settings,
+        chunks=result.job.chunks,
         dest=dest,
         today=date.today().isoformat(),
     )

@@ -1,8 +1,8 @@
-"""Read and write where a URI points: a path on disk, or an object in S3 or Google Cloud Storage.
+"""Files by URI: paths on disk, and objects in S3 and Google Cloud Storage.
 
-Keys are taken as they stand: nothing in them is decoded or escaped. S3 is found by the usual
-settings of its tools: credentials from the environment or the machine's role, ``AWS_REGION``, and
-``AWS_ENDPOINT_URL`` for other stores that speak S3.
+Keys of objects are used as given, without decoding. S3 is configured as usual: credentials from
+the environment or the machine's role, ``AWS_REGION``, and ``AWS_ENDPOINT_URL`` for S3-compatible
+stores.
 """
 
 import os
@@ -21,12 +21,12 @@ from happysad.errors import HappysadError, ImageError, StoreError
 from happysad.files import atomic
 
 MAX_BYTES: Final = 100_000_000
-"""What is larger is no image for us, and would fill a worker's memory."""
+"""Larger files are refused, because they would fill a worker's memory."""
 
 BLOCK: Final = 8_000_000
-"""Bytes that are asked for at once where a file is read from its beginning to its end."""
+"""Size in bytes of the requests of sequential reads."""
 
-# The trouble is the store's, not that of one object. Of S3 and of Google Cloud Storage.
+# Errors of a whole store rather than of one object; S3's and Google Cloud Storage's.
 _OUTAGE: Final = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|INTERNAL_FAILURE|SERVICE_UNAVAILABLE"
     r"|REQUEST_TIME|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH"
@@ -35,38 +35,40 @@ _OUTAGE: Final = re.compile(
     r"|Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|UNAUTHENTICATED|RESOURCE_EXHAUSTED)"
 )
 _ATTEMPTS: Final = 5
-_SECONDS: Final = 30
+_TIMEOUT: Final = 30  # seconds
 
 
 def is_remote(uri: str) -> bool:
-    """Tell whether a URI points into an object store."""
+    """Return whether a URI points into an object store."""
     return "://" in uri and not uri.startswith("file://")
 
 
 def local_path(uri: str) -> str:
-    """Take the path out of ``file://…``; a path stays as it is."""
+    """Convert ``file://…`` to a path; a path stays unchanged."""
     return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
 
+def absolute(uri: str) -> str:
+    """Make paths absolute, so that they mean the same on every node."""
+    return uri.rstrip("/") if is_remote(uri) else str(Path(local_path(uri)).absolute())
+
+
 def locate(uri: str) -> tuple[Any, str]:
-    """Find the file system of a URI, and what it is called there.
+    """Return a URI's `pyarrow.fs.FileSystem` and its path there.
 
     Args:
         uri: A path, ``file://…``, ``s3://bucket/key`` or ``gs://bucket/key``.
 
-    Returns:
-        A `pyarrow.fs.FileSystem` and the path in it.
-
     Raises:
-        HappysadError: Another scheme.
-        StoreError: The store does not answer.
+        HappysadError: Unknown scheme.
+        StoreError: The store does not respond.
     """
     if not is_remote(uri):
         return fs.LocalFileSystem(), local_path(uri)
     scheme, _, path = uri.partition("://")
     bucket = path.partition("/")[0]
     if scheme not in ("s3", "gs") or not bucket:
-        raise HappysadError(f"{uri}: give a path, s3://bucket/key or gs://bucket/key")
+        raise HappysadError(f"{uri}: unknown URI; give a path, s3://bucket/key or gs://bucket/key")
     with convert_store_errors(uri):
         return _store(scheme, bucket), path.rstrip("/")
 
@@ -74,99 +76,99 @@ def locate(uri: str) -> tuple[Any, str]:
 @cache
 def _store(scheme: str, bucket: str) -> Any:
     if scheme == "gs":
-        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_SECONDS))
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_TIMEOUT))
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return fs.S3FileSystem(
         region=region or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket)),
         endpoint_override=endpoint,
         connect_timeout=5,
-        request_timeout=_SECONDS,
+        request_timeout=_TIMEOUT,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-        # Small files are then put with one request instead of three.
+        # Small files then take one PUT request instead of three.
         allow_delayed_open=True,
     )
 
 
 @contextmanager
 def convert_store_errors(uri: str) -> Iterator[None]:
-    """Make a `StoreError` of what is wrong with a whole store; what one object has, passes."""
+    """Convert an OSError that concerns a whole store to StoreError; others pass."""
     try:
         yield
     except OSError as error:
         if is_remote(uri) and _OUTAGE.search(str(error)):
             raise StoreError(
-                f"{uri}: the object store does not answer ({reason(error)}); check the network, "
+                f"{uri}: the object store does not respond ({reason(error)}); check the network, "
                 "the bucket and the credentials"
             ) from error
         raise
 
 
 def reason(error: Exception) -> str:
-    """Say in one line what an error of the file system is."""
+    """Describe a file system's error in one line."""
     strerror = error.strerror if isinstance(error, OSError) else None
     text = " ".join((strerror or str(error)).split())
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def read_image_file(uri: str) -> bytes:
-    """Read an image's bytes.
+    """Read an image file.
 
     Raises:
-        ImageError: It is not there, may not be read, or has more than `MAX_BYTES`.
-        StoreError: The store does not answer.
+        ImageError: It is missing, cannot be read, or is larger than `MAX_BYTES`.
+        StoreError: The store does not respond.
     """
     try:
         if is_remote(uri):
-            filesystem, path = locate(uri)
-            with convert_store_errors(uri), filesystem.open_input_file(path) as file:
+            with convert_store_errors(uri), open_file(uri) as file:
                 content: bytes = file.read(MAX_BYTES + 1)
         else:
-            file_path = Path(local_path(uri))
-            if not file_path.is_file():
+            path = Path(local_path(uri))
+            # Opening a named pipe would block.
+            if not path.is_file():
                 raise FileNotFoundError
-            with file_path.open("rb") as file:
+            with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise ImageError("no such file") from error
+        raise ImageError("no such file", uri) from error
     except StoreError:
         raise
-    # ValueError: a name with a zero byte. HappysadError: a scheme that is not known.
+    # ValueError: a name with a null byte. HappysadError: an unknown scheme.
     except (OSError, ValueError, HappysadError) as error:
-        raise ImageError(f"cannot be read ({reason(error)})") from error
+        raise ImageError(f"cannot be read ({reason(error)})", uri) from error
     if len(content) > MAX_BYTES:
-        raise ImageError(too_large(len(content)))
+        raise ImageError(too_large(len(content)), uri)
     return content
 
 
 def too_large(size: int) -> str:
-    """Say that a file is no image for us."""
+    """Describe a file over the size limit."""
     return f"{size / 1e6:,.0f} MB or more, over the limit of {MAX_BYTES / 1e6:g} MB"
 
 
 def open_blocks(uri: str) -> Any:
-    """Open a file to be read from its beginning, a `BLOCK` at a time."""
+    """Open a file for sequential reading in requests of `BLOCK` bytes."""
     filesystem, path = locate(uri)
     with convert_store_errors(uri):
         return filesystem.open_input_stream(path, compression=None, buffer_size=BLOCK)
 
 
 def open_file(uri: str) -> Any:
-    """Open a file to be read here and there."""
+    """Open a file for random access."""
     filesystem, path = locate(uri)
     with convert_store_errors(uri):
         return filesystem.open_input_file(path)
 
 
 def exists(uri: str) -> bool:
-    """Tell whether there is such a file."""
+    """Return whether a file exists."""
     filesystem, path = locate(uri)
     with convert_store_errors(uri):
         return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
 def names_in(uri: str) -> list[str]:
-    """List what lies in a folder or right below a prefix; nothing where there is none."""
+    """List the names in a folder or directly below a prefix; empty where there is none."""
     filesystem, path = locate(uri)
     try:
         with convert_store_errors(uri):
@@ -176,21 +178,20 @@ def names_in(uri: str) -> list[str]:
     return [info.base_name for info in found]
 
 
-def write_whole(uri: str, content: bytes) -> None:
-    """Write a file in one step: nobody ever sees half of it.
+def write_atomically(uri: str, content: bytes) -> None:
+    """Write a file so that readers see all of it or none.
 
     Raises:
         HappysadError: It cannot be written.
-        StoreError: The store does not answer.
+        StoreError: The store does not respond.
     """
     if not is_remote(uri):
-        path = Path(local_path(uri))
-        with atomic(path) as temporary:
+        with atomic(Path(local_path(uri))) as temporary:
             temporary.write_bytes(content)
         return
-    filesystem, path_there = locate(uri)
+    filesystem, path = locate(uri)
     try:
-        with convert_store_errors(uri), filesystem.open_output_stream(path_there) as file:
+        with convert_store_errors(uri), filesystem.open_output_stream(path) as file:
             file.write(content)
     except OSError as error:
         raise HappysadError(f"{uri}: cannot be written ({reason(error)})") from error

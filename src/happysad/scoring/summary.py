@@ -1,29 +1,54 @@
-"""What a job comes to, for people and for programs: counts, P(happy), the first failures."""
+"""The summary of a scoring job: counts, a histogram of P(happy), the first failures."""
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from happysad.records import ImageRecord, Summary
 
 BINS: Final = 10
-"""P(happy) is counted in so many steps between 0 and 1."""
+"""Bins of the histogram of P(happy) between 0 and 1."""
 
 _FIRST: Final = 10
 _BAR: Final = 40
 
 
 @dataclass
-class Scores:
-    """The sum of some parts.
+class Skipped:
+    """Files of a source that are not images.
+
+    Attributes:
+        count: Number of files.
+        first: URIs of the first ones.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, uri: str) -> None:
+        """Count one file."""
+        self.count += 1
+        if len(self.first) < _FIRST:
+            self.first.append(uri)
+
+    def merge(self, other: "Skipped") -> None:
+        """Add other files. The order of merging does not matter."""
+        self.count += other.count
+        self.first = sorted(self.first + other.first)[:_FIRST]
+
+
+@dataclass
+class ScoringSummary:
+    """The summary of one or more chunks.
 
     Attributes:
         counts: Images by status, faces by label.
-        histogram: How many faces have P(happy) in each of `BINS` steps.
-        size: Bytes of the images that could be read.
-        seconds: That workers took, waiting included.
-        failures: The first images that could not be read: part, URI, error.
+        histogram: Number of faces in each of `BINS` bins of P(happy).
+        size: Total bytes of the images that could be read.
+        seconds: Time that workers took, waiting included.
+        failures: The first images that could not be read: chunk, URI, error.
+        skipped: Members of tars that are not images.
     """
 
     counts: Summary = field(default_factory=Summary)
@@ -31,28 +56,30 @@ class Scores:
     size: int = 0
     seconds: float = 0.0
     failures: list[tuple[int, str, str]] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
 
-    def add(self, part: int, record: ImageRecord, size: int) -> None:
-        """Count one image."""
+    def add(self, chunk: int, record: ImageRecord, size: int) -> None:
+        """Count one image of ``size`` bytes."""
         self.counts.add(record)
         self.size += size
         for face in record["faces"]:
             self.histogram[min(BINS - 1, int(face["probability"] * BINS))] += 1
         if "error" in record and len(self.failures) < _FIRST:
-            self.failures.append((part, record["path"], record["error"]))
+            self.failures.append((chunk, record["path"], record["error"]))
 
-    def merge(self, other: "Scores") -> None:
-        """Add another sum; in which order, makes no difference."""
+    def merge(self, other: "ScoringSummary") -> None:
+        """Add another summary. The order of merging does not matter."""
         self.counts.statuses.update(other.counts.statuses)
         self.counts.labels.update(other.counts.labels)
         self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
         self.size += other.size
         self.seconds += other.seconds
-        # Stable: within a part they keep the order of its images.
+        # A stable sort keeps the order of images within a chunk.
         self.failures = sorted(self.failures + other.failures, key=lambda f: f[0])[:_FIRST]
+        self.skipped.merge(other.skipped)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it down for `json`."""
+        """Convert to JSON values."""
         return {
             "images": self.counts.images,
             "statuses": {name: self.counts.statuses[name] for name in ("ok", "no face", "error")},
@@ -61,19 +88,26 @@ class Scores:
             "bytes": self.size,
             "worker_seconds": round(self.seconds, 3),
             "failures": [
-                {"part": part, "uri": uri, "error": error} for part, uri, error in self.failures
+                {"chunk": chunk, "uri": uri, "error": error} for chunk, uri, error in self.failures
             ],
+            "skipped": asdict(self.skipped),
         }
 
     @staticmethod
-    def from_json(text: str | bytes) -> "Scores":
-        """Read what `to_dict` wrote."""
+    def from_json(text: str | bytes) -> "ScoringSummary":
+        """Convert from the JSON text of `to_dict`."""
         value = json.loads(text)
         counts = Summary()
         counts.statuses = Counter(value["statuses"])
         counts.labels = Counter(value["labels"])
-        failures = [(item["part"], item["uri"], item["error"]) for item in value["failures"]]
-        return Scores(counts, value["histogram"], value["bytes"], value["worker_seconds"], failures)
+        return ScoringSummary(
+            counts,
+            value["histogram"],
+            value["bytes"],
+            value["worker_seconds"],
+            [(item["chunk"], item["uri"], item["error"]) for item in value["failures"]],
+            Skipped(**value["skipped"]),
+        )
 
     def chart(self) -> str:
         """Draw the histogram as lines of text."""
@@ -81,10 +115,10 @@ class Scores:
         lines = [f"P(happy)  {'faces':>13}"]
         for number, faces in enumerate(self.histogram):
             bar = "█" * round(_BAR * faces / most)
-            lines.append(f"{step(number):<8}  {faces:>13,}  {bar}".rstrip())
+            lines.append(f"{bin_name(number):<8}  {faces:>13,}  {bar}".rstrip())
         return "\n".join(lines)
 
 
-def step(number: int) -> str:
-    """Name one of the steps of P(happy)."""
+def bin_name(number: int) -> str:
+    """Return a bin's range of P(happy)."""
     return f"{number / BINS:.1f}–{(number + 1) / BINS:.1f}"
