@@ -54,7 +54,7 @@ def red_is_happy() -> Any:
     x = backbone(keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image))
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dense(1, name="logit")(x)
-    network = keras.Model(image, keras.layers.Activation("sigmoid", name="happy")(x))
+    network = keras.Model(image, keras.layers.Activation("sigmoid", name="scores")(x))
     backbone.get_layer("red_and_blue").set_weights(
         [np.array([[[[1, 0], [0, 0], [0, 1]]]], np.float32), np.zeros(2, np.float32)]
     )

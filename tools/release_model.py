@@ -46,9 +46,10 @@ def main() -> None:
             ),
         )
         weights = str(run / "model.keras")
-    exports = {entry.precision: entry for entry in export_run(run, PRECISIONS)}
+    exports = {entry.precision: entry for entry in export_run(run, PRECISIONS).exports}
     for entry in exports.values():
-        print(f"{entry.precision}: {entry.change:+.2f} points, agreement {entry.agreement:.2%}")
+        loss = entry.comparison.loss
+        print(f"{entry.precision}: loses {loss:.2f} points, agreement {entry.agreement:.2%}")
     if not exports["int8"].kept:
         sys.exit("int8 loses too much: nothing was released")
     shutil.copyfile(exports["int8"].path, released.FOLDER / released.MODEL)

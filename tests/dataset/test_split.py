@@ -146,7 +146,8 @@ def test_the_manifest_brings_the_split_back(tmp_path: Path) -> None:
     assert rows[0].path == "förmig/笑 \udcff,\n.png"
     assert [row.group for row in rows] == [sample.group for sample in dataset.samples]
     assert [row.sha256 for row in rows] == dataset.sha256
-    assert [row.label for row in rows] == dataset.labels.tolist()
+    assert [row.label for row in rows] == [dataset.classes[label] for label in dataset.labels]
+    assert [row.shares for row in rows] == [tuple(share) for share in dataset.shares.tolist()]
     assert [row.validation for row in rows] == validation.tolist()
     assert list(path.parent.iterdir()) == [path]
 

@@ -17,4 +17,4 @@ def tiny_network() -> keras.Model:
         x = keras.layers.Dense(8, activation="relu", name=f"dense_{i}")(x)
         x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(1, name="logit")(x)
-    return keras.Model(image, keras.layers.Activation("sigmoid", name="happy")(x))
+    return keras.Model(image, keras.layers.Activation("sigmoid", name="scores")(x))

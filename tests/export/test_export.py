@@ -16,7 +16,8 @@ from happysad.cli.export import register
 from happysad.dataset.load import load
 from happysad.dataset.split import split, write_manifest
 from happysad.dataset.synthetic import make_dataset
-from happysad.export.export import MAX_LOSS, Reference, export_run, measure, write_checked
+from happysad.export.comparison import Comparison
+from happysad.export.export import ExportResult, Reference, export_run, measure, write_checked
 from happysad.image import fit_square, read_image
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
@@ -43,9 +44,14 @@ def test_a_run_is_exported_at_every_precision(run: Path, cli: typer.Typer) -> No
     result = CliRunner().invoke(cli, [str(run), "--precision", "all", "--force", "--json"])
 
     assert result.exit_code == 0, result.output
-    exports = json.loads(result.stdout)
+    printed = json.loads(result.stdout)
+    exports = printed["exports"]
     assert [entry["precision"] for entry in exports] == list(PRECISIONS)
-    assert json.loads((run / "export.json").read_text())["exports"] == exports
+    written = json.loads((run / "export.json").read_text())
+    assert (written["exports"], written["warnings"]) == (exports, printed["warnings"])
+    # The run has 20 validation images.
+    assert "only 20 images" in printed["warnings"][0]
+    assert f"warning: {printed['warnings'][0]}" in result.stderr
     for entry in exports:
         path = run / f"model-{entry['precision']}.tflite"
         assert entry["path"] == str(path)
@@ -77,30 +83,30 @@ def test_an_export_that_loses_accuracy_is_refused_unless_forced(
     model_files: Files, red_is_happy: keras.Model, coloured_crops: Crops, tmp_path: Path
 ) -> None:
     truth = (red_is_happy.predict(coloured_crops, verbose=0)[:, 0] >= 0.5).astype(np.uint8)
-    reference = measure(red_is_happy, coloured_crops, truth)
+    reference = measure(red_is_happy, coloured_crops, np.eye(3)[truth])
     out = tmp_path / "model.tflite"
     content = model_files["float32"].read_bytes()
 
     good = write_checked(content, reference, "float32", out)
     assert good.kept
-    assert (good.change, good.accuracy, good.agreement) == (0, 1, 1)
+    assert (good.comparison.loss, good.accuracy, good.agreement) == (0, 1, 1)
 
     out.unlink()
 
     # As if the network had called some of the eighty crops the other way, and rightly.
     def flipped(number: int) -> Reference:
-        p = reference.probabilities.copy()
-        p[:number] = 1 - p[:number]
-        return replace(reference, probabilities=p, labels=(p >= 0.5).astype(np.uint8))
+        scores = reference.scores.copy()
+        scores[:number] = scores[:number, ::-1]
+        labels = (scores[:, 1] >= scores[:, 0]).astype(np.uint8)
+        return replace(reference, scores=scores, labels=labels)
 
-    assert write_checked(content, flipped(2), "float32", out).kept, "two images may be chance"
-    out.unlink()
-    better = flipped(3)
+    assert write_checked(content, flipped(4), "float32", out).kept, "four losses may be chance"
+    better = flipped(5)
     bad = write_checked(content, better, "float32", out)
-    assert -bad.change == pytest.approx(3.75)
-    assert -bad.change > MAX_LOSS
+    assert bad.comparison.loss == pytest.approx(6.25)
+    assert bad.comparison.p_value == pytest.approx(0.5**5)
     assert not bad.kept
-    assert not out.exists()
+    assert not out.exists(), "the file of an earlier export is removed"
 
     assert write_checked(content, better, "float32", out, force=True).kept
     assert out.read_bytes() == content
@@ -109,14 +115,28 @@ def test_an_export_that_loses_accuracy_is_refused_unless_forced(
 def test_a_refusal_is_told_and_is_the_exit_status(
     run: Path, cli: typer.Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("happysad.export.export.MAX_LOSS", -200.0)
-    monkeypatch.setattr("happysad.export.export.CHANCE", -200)
+    worse = Comparison(images=80, lost=9, won=1, p_value=0.0107)
+    real = write_checked
 
-    result = CliRunner().invoke(cli, [str(run), "--precision", "float16"])
+    def refuse_float16(
+        content: bytes, reference: Reference, precision: Precision, out: Path, *, force: bool
+    ) -> ExportResult:
+        entry = real(content, reference, precision, out, force=force)
+        return replace(entry, kept=False, comparison=worse) if precision == "float16" else entry
 
-    assert result.exit_code == 2
-    assert "float16 loses" in result.stderr
-    assert "--force" in result.stderr
+    monkeypatch.setattr("happysad.export.export.write_checked", refuse_float16)
+
+    alone = CliRunner().invoke(cli, [str(run), "--precision", "float16"])
+    both = CliRunner().invoke(cli, [str(run), "--precision", "float16", "--precision", "float32"])
+
+    assert (alone.exit_code, both.exit_code) == (2, 1)
+    for result in (alone, both):
+        assert f"error: {run / 'model-float16.tflite'}: not written; float16 loses 10.00" in (
+            result.stderr
+        )
+        assert "of 80 validation images 9 are lost and 1 won" in result.stderr
+        assert "p = 0.011" in result.stderr and "--force" in result.stderr
+    assert f"wrote {run / 'model-float32.tflite'}" in both.stdout
 
 
 def test_a_model_that_is_passed_on_does_not_tell_where_it_was_made(run: Path) -> None:

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from happysad.dataset.synthetic import make_dataset
 from happysad.errors import DatasetError, ModelError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.features import features
-from happysad.training.fit import learning_rate
-from happysad.training.network import build_network, load_network
-from happysad.training.recipe import Stage, read_recipe
+from happysad.training.fit import learning_rate, validation_metrics
+from happysad.training.network import _start_from, build_network, load_network
+from happysad.training.recipe import Recipe, Stage, read_recipe
 from happysad.training.targets import make_targets
 from happysad.training.train import train
 
@@ -132,7 +133,7 @@ def test_a_folder_of_something_else_is_left_alone(
     recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RecipeError, match="no run"):
+    with pytest.raises(RecipeError, match="not a run directory"):
         train(faces, read_recipe(str(recipe_file)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -214,7 +215,7 @@ def test_a_failed_download_says_what_it_needed_and_how_to_go_on(
     )
     done = subprocess.run(command, capture_output=True, text=True, env=offline)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    for words in ("MobileNetV2", "connect to the network", "--weights FILE", "--weights none"):
+    for words in ("MobileNetV2", "--weights happysad", "connect to the network", "--weights FILE"):
         assert words in done.stderr
 
 
@@ -222,7 +223,7 @@ def test_a_damaged_model_is_refused(run: Path, tmp_path: Path) -> None:
     whole = (run / "model.keras").read_bytes()
     damaged = tmp_path / "model.keras"
     damaged.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match="not a whole Keras model"):
+    with pytest.raises(ModelError, match="not a Keras model, or damaged"):
         load_network(damaged)
 
 
@@ -250,41 +251,47 @@ def faces_and_others(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> P
     return folder
 
 
-EMOTIONS_FIRST = """
-name = "emotions-first"
+SHARES = """
+name = "shares"
 input_size = 32
 weights = "none"
+output = "softmax"
 dense = [8]
 batch_size = 16
-class_weights = true
-label_smoothing = 0.1
+
+[augmentation]
+flip = 0.5
 
 [[stages]]
-task = "emotions"
 epochs = 2
 
 [[stages]]
-neither = 0.5
-distillation = 0.7
+layers = "block_16"
 epochs = 2
-augmentation = { flip = 0.5 }
 """
 
 
-def test_other_emotions_take_part_where_the_recipe_says_so(
-    tmp_path: Path, faces_and_others: Path
+@pytest.fixture(scope="module")
+def shares_recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    file = tmp_path_factory.mktemp("recipe") / "shares.toml"
+    file.write_text(SHARES)
+    return read_recipe(str(file))
+
+
+def test_faces_that_are_neither_take_part_where_the_recipe_says_so(
+    tmp_path: Path, faces_and_others: Path, shares_recipe: Recipe
 ) -> None:
-    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
-    recipe = read_recipe(str(tmp_path / "recipe.toml"))
     whole = tmp_path / "whole"
-    train(faces_and_others, recipe, whole)
+    train(faces_and_others, shares_recipe, whole)
     with (whole / "split.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["label"] for row in rows} == {"happy", "sad", "other/angry", "other/neutral"}
-    assert {row["label"] for row in rows if row["split"] == "validation"} == {
-        *("happy", "sad", "other/angry", "other/neutral")
-    }, "every emotion has its share held back"
-    assert load_network(whole / "model.keras").output_shape == (None, 1), "happy or sad, as ever"
+    expected = {"happy", "sad", "other/angry", "other/neutral"}
+    assert {row["label"] for row in rows} == expected
+    held_back = {row["label"] for row in rows if row["split"] == "validation"}
+    assert held_back == expected, "a share of every class is held back"
+    network = load_network(whole / "model.keras")
+    scores = network.predict_on_batch(np.zeros((2, 32, 32, 3), np.uint8))
+    assert scores.shape == (2, 3) and scores.sum(axis=1) == pytest.approx(1)
 
     def stop(epoch: Epoch) -> None:
         raise KeyboardInterrupt
@@ -292,21 +299,59 @@ def test_other_emotions_take_part_where_the_recipe_says_so(
     broken = tmp_path / "broken"
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            train(faces_and_others, recipe, broken, on_epoch=stop, resume=True)
-    train(faces_and_others, recipe, broken, resume=True)
-    expected, resumed = (load_network(run / "model.keras").get_weights() for run in (whole, broken))
-    for one, other in zip(expected, resumed, strict=True):
+            train(faces_and_others, shares_recipe, broken, on_epoch=stop, resume=True)
+    train(faces_and_others, shares_recipe, broken, resume=True)
+    resumed = load_network(broken / "model.keras").get_weights()
+    for one, other in zip(network.get_weights(), resumed, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_network_learns_its_own_earlier_opinions(tmp_path: Path) -> None:
-    labels = np.array([0, 1, 2], np.uint8)
-    opinions = np.array([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6], [0.1, 0.7, 0.2]], np.float32)
-    recipe = read_recipe("fine-tune")
-    stage = Stage(neither=0.5, distillation=0.5)
-    targets, weights = make_targets(labels, np.arange(3), recipe, stage, [opinions])
-    assert targets[:, 0] == pytest.approx([0.125, 0.75, 0.65])
-    assert weights.tolist() == [1.0, 1.0, 0.5]
+def test_a_network_learns_the_share_of_people_who_say_neither(
+    tmp_path: Path, faces_and_others: Path, shares_recipe: Recipe
+) -> None:
+    deep = replace(shares_recipe.stages[1], layers="all", epochs=12, learning_rate=0.003)
+    recipe = replace(shares_recipe, stages=(deep,))
+    run = train(faces_and_others, recipe, tmp_path / "run").run
+    network = load_network(run / "model.keras")
+    rng = np.random.default_rng(9)
+    noise = np.array((120, 120, 120)) + rng.integers(-60, 60, (20, 32, 32, 3))
+    scores = np.asarray(network(noise.clip(0, 255).astype(np.uint8)))
+    assert np.median(scores[:, 2]) > 0.5
+
+
+def test_a_softmax_can_be_fine_tuned_as_a_sigmoid() -> None:
+    softmax = build_network(32, dense=(8,), output="softmax")
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    sad, happy, _ = softmax.predict_on_batch(crops).T
+
+    sigmoid = build_network(32, dense=(8,))
+    _start_from(sigmoid, softmax.get_weights())
+
+    assert sigmoid.predict_on_batch(crops)[:, 0] == pytest.approx(happy / (happy + sad), abs=1e-5)
+
+
+def test_targets_and_weights_come_from_the_shares(shares_recipe: Recipe) -> None:
+    shares = np.array([[1, 0, 0], [0.2, 0.6, 0.2], [0, 1, 0], [0, 0, 1]], np.float32)
+    everything = np.arange(4)
+
+    targets, weights = make_targets(shares, everything, shares_recipe)
+    assert (targets == shares).all() and (weights == 1).all()
+
+    one = replace(shares_recipe, output="sigmoid", class_weights=True)
+    targets, weights = make_targets(shares, everything, one)
+    assert targets[:3, 0] == pytest.approx([0, 0.75, 1])
+    # 1.2 votes for sad and 1.6 for happy: 2.8 / 2 / 1.2 and 2.8 / 2 / 1.6.
+    assert weights == pytest.approx([1.1667, 0.25 * 1.1667 + 0.75 * 0.875, 0.875, 0], abs=1e-3)
+
+
+def test_validation_metrics_are_against_the_shares() -> None:
+    shares = np.array([[0.6, 0.2, 0.2], [0.1, 0.9, 0.0], [0.1, 0.1, 0.8]], np.float32)
+    outputs = np.array([[0.5, 0.25, 0.25], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]], np.float32)
+
+    loss, accuracy = validation_metrics(outputs, shares)
+
+    assert loss == pytest.approx(-(shares * np.log(outputs)).sum() / 3)
+    assert accuracy == 0.5, "the face that is mostly neither does not count"
 
 
 def test_what_saw_only_grey_reads_colours_by_their_luminance(faces: Path, tmp_path: Path) -> None:
@@ -329,24 +374,33 @@ def test_what_saw_only_grey_reads_colours_by_their_luminance(faces: Path, tmp_pa
     np.testing.assert_allclose(seen, seen_grey, atol=0.01 * np.abs(seen_grey).max())
 
 
-def test_faces_that_are_neither_are_pulled_to_the_middle(
-    tmp_path: Path, faces_and_others: Path
+def test_a_recipe_for_faces_that_are_neither_needs_some(
+    tmp_path: Path, faces: Path, shares_recipe: Recipe
 ) -> None:
-    """Told apart by colour alone, the others' probability has to come near one half."""
-    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
-    recipe = read_recipe(str(tmp_path / "recipe.toml"))
-    last = Stage(neither=2.0, epochs=12, learning_rate=0.01)
-    recipe = replace(recipe, stages=(recipe.stages[0], last))
-    recipe = replace(recipe, stages=recipe.stages[1:])
-    run = train(faces_and_others, recipe, tmp_path / "run").run
-    network = load_network(run / "model.keras")
-    rng = np.random.default_rng(9)
-    noise = np.array((120, 120, 120)) + rng.integers(-60, 60, (20, 32, 32, 3))
-    p = np.asarray(network(noise.clip(0, 255).astype(np.uint8)))[:, 0]
-    assert 0.3 < np.median(p) < 0.7
+    with pytest.raises(DatasetError, match="neither happy nor sad; add them as other/neutral"):
+        train(faces, shares_recipe, tmp_path / "run")
 
 
-def test_a_recipe_for_other_emotions_needs_some(tmp_path: Path, faces: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(EMOTIONS_FIRST)
-    with pytest.raises(DatasetError, match="other emotions"):
-        train(faces, read_recipe(str(tmp_path / "recipe.toml")), tmp_path / "run")
+def test_the_dataset_is_checked_before_weights_are_downloaded(tmp_path: Path) -> None:
+    offline = os.environ | {"KERAS_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    command = happysad("train", tmp_path / "nosuch", "--out", tmp_path / "run")
+    done = subprocess.run(command, capture_output=True, text=True, env=offline)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path / 'nosuch'}: no such folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_proves_nothing_warns_and_so_does_its_export(tmp_path: Path) -> None:
+    faces, run = tmp_path / "faces", tmp_path / "run"
+    make_dataset(faces, 10)
+    command = happysad("train", faces, "--quick", "--weights", "none", "--out", run, "--json")
+
+    trained = subprocess.run(command, capture_output=True, text=True)
+    exported = subprocess.run(happysad("export", run), capture_output=True, text=True)
+
+    assert (trained.returncode, exported.returncode) == (0, 0), trained.stderr + exported.stderr
+    printed = json.loads(trained.stdout.splitlines()[-1])["warnings"]
+    assert "only 2 images" in printed[0] and "no better than always predicting" in printed[1]
+    for stderr in (trained.stderr, exported.stderr):
+        assert f"warning: {printed[0]}" in stderr
+    assert "cannot show a loss of less than 100.0 points" in exported.stdout

@@ -95,8 +95,6 @@ def _missing(module: str, verb: str) -> str:
         return (
             f"{module} is not installed; reinstall happysad: pip install --force-reinstall happysad"
         )
-    if verb == "train" and module == "ray":  # --workers
-        extra = "train,cluster"
     return f"{verb}: {module} is not installed; pip install 'happysad[{extra}]'"
 
 

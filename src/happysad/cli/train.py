@@ -1,8 +1,7 @@
-"""`happysad train`: from a folder of faces to a run directory."""
+"""`happysad train`: train on a folder of face images and write a run directory."""
 
 import json
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 from happysad.cli.quiet import quiet
-from happysad.cli.shared import CLUSTER, Address, resumable
+from happysad.cli.shared import resumable
 
 if TYPE_CHECKING:
     from happysad.training.recipe import Recipe
@@ -21,65 +20,51 @@ def train(
         Path, typer.Argument(help="Folder with happy/ and sad/ subfolders of face images.")
     ],
     out: Annotated[
-        Path, typer.Option(help="The run directory to make: model, split, curves, history.")
+        Path, typer.Option(help="Run directory to create: model, split, curves, history.")
     ],
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="fine-tune, adapt (from the released model, for few photos), seed (the baseline), "
+            help="fine-tune, adapt (from the bundled model, for few photos), seed (the baseline), "
             "drawings, or a .toml file. Default: fine-tune; with --weights happysad: adapt."
         ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="What to start from: happysad (the released model), imagenet (downloads), none, "
-            "a run's model.keras, or a weights file."
+            help="Initial weights: happysad (the bundled model), imagenet (downloaded), none, a "
+            "run's model.keras, or a weights file. Default: the recipe's."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of split, augmentation, weights.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="About a minute: to see that all is wired.")
-    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed. Default: the recipe's."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smoke test (about a minute).")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last finished epoch of --out.")
+        bool,
+        typer.Option("--resume", help="Continue an interrupted run in --out."),
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
+        bool,
+        typer.Option("--strict", help="Refuse a dataset with unreadable images."),
     ] = False,
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression for who a file shows, such as '^(.*)_\\d+'; "
-            "one person's images stay on one side of the split."
-        ),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Processes that share every batch, this one among them, on Ray.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = 1,
-    address: Address = None,
-    cpus: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Cores for each worker; else this machine's, which workers on it share.",
-            rich_help_panel=CLUSTER,
+            help="Regular expression for the person in a file name, such as '^(.*)_\\d+'; "
+            "a person's images stay on one side of the split."
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Epochs and result as JSON lines on standard output.")
+        bool, typer.Option("--json", help="Print epochs and result as JSON lines.")
     ] = False,
 ) -> None:
     """Train a happy/sad classifier on a folder of face images.
 
-    80 % of the images train, 20 % are held back to choose the best epoch;
-    duplicates never stand on both sides. Interrupted, the same command with
-    --resume goes on. With 50 to 500 photos of your own, --weights happysad.
+    80 % of the images are used for training and 20 % for validation; duplicates
+    stay on one side. After an interruption, run the same command with --resume.
+    For 50 to 500 photos of your own, use --weights happysad.
 
     Examples:
       happysad train faces/ --out runs/first
@@ -87,9 +72,6 @@ def train(
       happysad train drawn/ --recipe drawings --out runs/drawn
     """
     from happysad.training.checkpoint import Epoch
-
-    if workers > 1:
-        import ray  # noqa: F401 - Where both extras are missing, the error names both.
 
     chosen = choose_recipe(recipe, weights, quick)
     if seed is not None:
@@ -108,19 +90,11 @@ def train(
             highlight=False,
         )
 
-    if workers > 1:
-        from happysad.cluster.parallel import train as train_together
+    with quiet():
+        from happysad.training.train import train as run_training
 
-        run = partial(train_together, workers=workers, address=address, cpus=cpus)
-    elif address or cpus:
-        raise typer.BadParameter("--address and --cpus are for several --workers")
-    else:
-        with quiet():
-            from happysad.training.train import train as train_alone
-
-        run = partial(train_alone)
     with resumable():
-        result = run(
+        result = run_training(
             dataset,
             chosen,
             out,
@@ -139,12 +113,14 @@ def train(
             f"next: happysad evaluate {out} TEST-FOLDER, happysad export {out}",
             highlight=False,
         )
+    for warning in result.warnings:
+        typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
     if result.skipped:
         raise typer.Exit(1)
 
 
 def choose_recipe(recipe: str | None, weights: str | None, quick: bool) -> "Recipe":
-    """Read the recipe that is asked for, or the one that suits the weights."""
+    """Read the given recipe, or the default one for the weights."""
     from happysad.training.recipe import read_recipe
 
     chosen = read_recipe(recipe or ("adapt" if weights == "happysad" else "fine-tune"))

@@ -70,6 +70,11 @@ class Dataset:
         return np.array([sample.label for sample in self.samples], dtype=np.uint8)
 
     @cached_property
+    def shares(self) -> npt.NDArray[np.float32]:
+        """``float32 [N, 3]``: shares of people who call the face sad, happy, neither."""
+        return np.eye(3, dtype=np.float32)[np.minimum(self.labels, 2)]
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all contents and labels: the same for the same images, however named."""
         lines = sorted(

@@ -21,7 +21,7 @@ from happysad.prediction import LABELS
 SIDES: Final = ("training", "validation")
 """The words of the manifest's column ``split``."""
 
-_COLUMNS = ("path", "label", "split", "sha256", "group")
+_COLUMNS = ("path", "label", "split", "sha256", "group", "sad", "happy", "neither")
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,19 @@ class ManifestRow:
 
     Attributes:
         path: The image, relative to the dataset's folder, with forward slashes.
-        label: 0 = sad, 1 = happy.
+        label: The name of its class.
         validation: Whether the image is for validation.
         sha256: Hash of the file's bytes.
         group: The image's group, if it has one.
+        shares: Shares of people who call the face sad, happy, neither.
     """
 
     path: str
-    label: int
+    label: str
     validation: bool
     sha256: str
     group: str | None
+    shares: tuple[float, float, float]
 
 
 def split(
@@ -123,7 +125,9 @@ def _check_sides(dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
 
 
 def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
-    """Write a split to a CSV file with the columns path, label, split, sha256 and group.
+    """Write a split to a CSV file.
+
+    Its columns are path, label, split, sha256, group, and the shares sad, happy and neither.
 
     Args:
         path: The file to write, in one step.
@@ -137,36 +141,46 @@ def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool
             SIDES[side],
             digest,
             sample.group,
+            *(round(share, 4) for share in shares),
         )
-        for sample, digest, side in zip(
-            dataset.samples, dataset.sha256, validation.tolist(), strict=True
+        for sample, digest, side, shares in zip(
+            dataset.samples,
+            dataset.sha256,
+            validation.tolist(),
+            dataset.shares.tolist(),
+            strict=True,
         )
     )
     atomic_csv(path, _COLUMNS, rows)
 
 
-def read_manifest(path: Path) -> list[ManifestRow]:
-    """Read the happy and sad images of a split that `write_manifest` wrote.
+def read_manifest(path: Path, *, others: bool = False) -> list[ManifestRow]:
+    """Read a split that `write_manifest` wrote.
+
+    Args:
+        path: The file.
+        others: Whether to include images that are neither happy nor sad.
 
     Raises:
-        DatasetError: The file is missing or is no manifest.
+        DatasetError: The file is missing or is not a manifest.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             return [
                 ManifestRow(
                     path=row["path"],
-                    label=LABELS.index(row["label"]),
+                    label=row["label"],
                     validation=bool(SIDES.index(row["split"])),
                     sha256=row["sha256"],
                     group=row["group"] or None,
+                    shares=(float(row["sad"]), float(row["happy"]), float(row["neither"])),
                 )
                 for row in csv.DictReader(file)
-                if not row["label"].startswith(f"{OTHER}/")
+                if others or not row["label"].startswith(f"{OTHER}/")
             ]
     except OSError as error:
         raise DatasetError(f"{path}: the split cannot be read ({error.strerror})") from error
-    except (KeyError, ValueError, csv.Error) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise DatasetError(
             f"{path}: not a split of happysad's, which has the columns {','.join(_COLUMNS)}"
         ) from error

@@ -59,6 +59,9 @@ def open_model(path: Path) -> LoadedModel:
     network = load_network(file)
 
     def score(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.asarray(network.predict_on_batch(crops), dtype=np.float32)[:, 0]
+        outputs = np.asarray(network.predict_on_batch(crops), dtype=np.float32)
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        return np.asarray(outputs[:, 1] / np.maximum(outputs[:, :2].sum(axis=1), 1e-9))
 
     return LoadedModel(file, int(network.input_shape[1]), 0.5, None, score, network)

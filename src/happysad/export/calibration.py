@@ -1,71 +1,62 @@
-"""Make probabilities mean what they say, and say when they are too near to call."""
+"""Calibration of scores, and the threshold below which a face is labelled uncertain."""
 
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
-THRESHOLD: Final = 0.5
-"""P(happy) from which a crop counts as happy: with calibrated probabilities, the likelier class."""
+FloatArray = npt.NDArray[np.floating]
 
-# How far the band may reach to either side, in hundredths, and whom it may leave undecided.
-_WIDEST: Final = 15
-_MOST_UNDECIDED: Final = 0.05
-_WIDEST_WITH_NEITHER: Final = 40
-_MOST_UNDECIDED_WITH_NEITHER: Final = 0.125
+# Range of thresholds, and the share of happy and sad faces that may be uncertain.
+_SIGMOID: Final = (0.50, 0.65, 0.05)
+_SOFTMAX: Final = (0.30, 0.60, 0.07)
 
 
-def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Find the temperature that makes ``sigmoid(logit / temperature)`` calibrated.
+def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
+    """Find the temperature that calibrates ``logits / temperature``.
 
-    Temperature scaling by the smallest log loss: Guo et al. 2017, "On Calibration of Modern
-    Neural Networks". It changes no decision at threshold 0.5.
+    Temperature scaling by the lowest log loss: Guo et al. 2017, "On Calibration of Modern Neural
+    Networks". It does not change which score is the larger one.
 
     Args:
-        logits: ``[N]``, of validation crops.
-        labels: ``[N]``, 0 = sad, 1 = happy.
+        logits: Of validation crops: ``[N, 1]`` before a sigmoid, or ``[N, 3]`` before a softmax.
+        shares: ``[N, 3]``: shares of people who call the face sad, happy, neither.
 
     Returns:
-        The temperature, 0.05–20; above 1 the network was too sure of itself.
+        The temperature, 0.05–20; above 1 the network was overconfident.
     """
-    z, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
+    z, y = np.asarray(logits, np.float64), np.asarray(shares, np.float64)
+    if z.shape[1] == 1:
+        # A sigmoid is a softmax over two, one of them with the logit 0.
+        z, y = np.hstack([np.zeros_like(z), z]), y[:, :2] / y[:, :2].sum(axis=1, keepdims=True)
 
     def log_loss(log_temperature: float) -> float:
-        scaled = z / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
+        return float(-(y * log_softmax(z / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
 
     limit = np.log(20)
     found = minimize_scalar(log_loss, bounds=(-limit, limit), method="bounded")
     return float(np.exp(found.x))
 
 
-def choose_band(
-    probabilities: npt.NDArray[np.floating], neither: bool = False
-) -> tuple[float, float]:
-    """Choose the uncertain band: answers in it are called ``"uncertain"``.
+def choose_threshold(scores: FloatArray, *, softmax: bool = False) -> float:
+    """Choose the threshold: a face whose scores are both below it is labelled uncertain.
 
-    It is the widest symmetric band around the threshold, in steps of 0.01 and at most 0.35–0.65,
-    that leaves at most 5 % of the validation crops undecided. In there a calibrated model is
-    wrong at least 35 % of the time, so that an answer would be little better than a guess; and 5 %
-    keeps it useful where the model is weak.
-
-    A model that was taught that faces can be neither has a use for more: 0.10–0.90 and one crop in
-    eight. Most neutral faces then are uncertain (docs/benchmarks.md), which would be called sad.
+    It is the largest, in steps of 0.01, that leaves at most 5 % of the faces uncertain, from 0.50
+    to 0.65. A calibrated model is wrong about at least 35 % of these, so a label would be little
+    better than a guess. With a softmax the scores of faces that are neither are both small: the
+    range is 0.30 to 0.60, and 7 % may be uncertain. A model that separates nothing reaches neither
+    aim; it gets the largest threshold and abstains most.
 
     Args:
-        probabilities: ``[N]``, calibrated P(happy) of the happy and sad validation crops.
-        neither: Whether the model was trained on faces that are neither.
-
-    Returns:
-        ``(low, high)``, both included in the band.
+        scores: ``[N, 2]``, calibrated P(sad) and P(happy) of validation faces that people clearly
+            call happy or sad.
+        softmax: Whether the model knows faces that are neither.
     """
-    p = np.asarray(probabilities, np.float64)
-    widest = _WIDEST_WITH_NEITHER if neither else _WIDEST
-    most = _MOST_UNDECIDED_WITH_NEITHER if neither else _MOST_UNDECIDED
-    for hundredths in range(widest, 0, -1):
-        low = round(THRESHOLD - hundredths / 100, 2)
-        high = round(THRESHOLD + hundredths / 100, 2)
-        if np.mean((p >= low) & (p <= high)) <= most:
-            return low, high
-    return THRESHOLD, THRESHOLD
+    lowest, highest, most = _SOFTMAX if softmax else _SIGMOID
+    larger = np.asarray(scores, np.float64).max(axis=1)
+    for threshold in np.arange(highest, lowest - 0.005, -0.01).round(2).tolist():
+        if np.mean(larger < threshold) <= most:
+            return float(threshold)
+    return highest

@@ -1,10 +1,9 @@
-"""From a Keras network to a `.tflite` graph, at each precision.
+"""Conversion of a Keras network to a `.tflite` graph, at each precision.
 
-There is one source: the float32 graph. The others are made from it by quantising chosen operators,
-because at both ends of the network int8 does harm and saves next to nothing: the first two blocks
-of MobileNetV2 and the last layer stay in float, for 20 KB of 2.9 MB. On a network trained on
-FER2013, 99.4 % of the int8 decisions agree with float32's so, and 97.6 % where everything is int8
-(benchmarks/quantisation.py).
+All precisions are made from the float32 graph by quantising selected operators. The first two
+blocks of MobileNetV2 and the last layer stay in float, which costs 20 KB of 2.9 MB: on a network
+trained on FER2013, 99.4 % of the int8 labels agree with float32's, and 97.6 % with everything in
+int8 (benchmarks/quantisation.py).
 """
 
 import contextlib
@@ -41,11 +40,11 @@ _KEEP_FLOAT: Final = r"/(scale|backbone\w*/(Conv1|expanded_conv|block_1_)|logit)
 
 
 def float32_graph(network: keras.Model, temperature: float) -> bytes:
-    """Convert a network to a graph of built-in operators with calibration and both outputs inside.
+    """Convert a network to a graph of built-in operators, with calibration inside.
 
     Args:
-        network: ``uint8 [N, S, S, 3]`` → P(happy), with a layer named ``logit``.
-        temperature: What the logit is divided by.
+        network: As `build_network` makes it, with a sigmoid or a softmax.
+        temperature: Divisor of the logits.
 
     Returns:
         A TFLite flatbuffer with the one signature ``serving_default``: ``uint8 [1, S, S, 3]``
@@ -56,15 +55,18 @@ def float32_graph(network: keras.Model, temperature: float) -> bytes:
     """
     if keras.backend.backend() != "tensorflow":
         raise ModelError(
-            f"export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: "
-            "set KERAS_BACKEND=tensorflow; a .keras file trained on another backend will do"
+            f"export needs Keras on TensorFlow, not on {keras.backend.backend()}; set "
+            "KERAS_BACKEND=tensorflow (a .keras file trained on another backend can be exported)"
         )
     size = int(network.input_shape[1])
     logits = logit_network(network)
 
     def serve(image: Any) -> dict[str, Any]:
-        happy = tf.sigmoid(logits(image, training=False) * (1 / temperature))
-        return {OUTPUT: tf.concat([1 - happy, happy], axis=-1)}
+        scaled = logits(image, training=False) * (1 / temperature)
+        if logits.output_shape[-1] == 1:
+            happy = tf.sigmoid(scaled)
+            return {OUTPUT: tf.concat([1 - happy, happy], axis=-1)}
+        return {OUTPUT: tf.nn.softmax(scaled)[:, :2]}
 
     signature = tf.TensorSpec((1, size, size, 3), tf.uint8, name=INPUT)
     converter = frozen_converter(serve, signature, logits)
@@ -73,12 +75,12 @@ def float32_graph(network: keras.Model, temperature: float) -> bytes:
 
 
 def logit_network(network: keras.Model) -> keras.Model:
-    """Cut a network off before its sigmoid: crops → logits ``float32 [N, 1]``."""
+    """Return the network without its last activation: crops → logits, ``float32 [N, 1 or 3]``."""
     return keras.Model(network.inputs, network.get_layer("logit").output)
 
 
 def quantise(graph: bytes, precision: Precision, representative: npt.NDArray[np.uint8]) -> bytes:
-    """Make the graph of another precision; input and output stay as they are.
+    """Quantise a graph; input and output stay the same.
 
     * ``float16``: weights in half the bytes, computed in float32.
     * ``dynamic``: weights of convolutions and dense layers in int8, one scale for each channel;
@@ -113,8 +115,8 @@ def quantise(graph: bytes, precision: Precision, representative: npt.NDArray[np.
             _KEEP_FLOAT, TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
         )
     quantizer = Quantizer(bytearray(graph), recipe.get_quantization_recipe())
-    # The quantiser draws progress bars that nothing switches off, and LiteRT warns of a debugging
-    # mode that the quantiser asks it for.
+    # The quantiser's progress bars cannot be switched off, and LiteRT warns of the debugging mode
+    # that the quantiser requests.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ranges = _ranges(graph, recipe, representative) if precision == "int8" else None
@@ -123,8 +125,8 @@ def quantise(graph: bytes, precision: Precision, representative: npt.NDArray[np.
 
 
 def _ranges(graph: bytes, recipe: RecipeManager, crops: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Find the least and the greatest value of every tensor over all crops."""
-    # Quantizer.calibrate would take a moving average, in which the last twenty crops decide.
+    """Return the minimum and maximum of every tensor over all crops."""
+    # Quantizer.calibrate uses a moving average, dominated by the last twenty crops.
     calibrator = Calibrator(
         memoryview(graph),
         mode=CalibrationMode.CALIBRATION_PROFILER_BASED,

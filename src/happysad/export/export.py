@@ -1,4 +1,4 @@
-"""Export a trained run: calibrate, convert, describe, and prove that nothing was lost."""
+"""Export a trained run: calibrate, convert, add metadata, and compare with Keras."""
 
 import hashlib
 import json
@@ -13,63 +13,69 @@ from typing import Any, Final
 import keras
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from happysad import __version__
 from happysad.classifier import Classifier, ModelInfo, Precision
 from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
-from happysad.export.calibration import THRESHOLD, choose_band, fit_temperature
+from happysad.export.calibration import choose_threshold, fit_temperature
+from happysad.export.comparison import Comparison, compare
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
 from happysad.faces import CROP_MARGIN
-from happysad.files import atomic, atomic_text
+from happysad.files import atomic, atomic_text, convert_os_errors
 from happysad.image import fit_square, read_image
+from happysad.prediction import LABELS
 from happysad.progress import track
 from happysad.training.network import load_network
+from happysad.training.reliability import validation_warnings
 from happysad.training.run import Run
 
-MAX_LOSS: Final = 0.5
-"""Points of accuracy that an export may lose."""
-
-CHANCE: Final = 2
-"""Images that it may lose in any case: among few images, fewer say nothing of the model."""
-
 _REPRESENTATIVE: Final = 200
+_CLEAR: Final = 0.6
+"""Share of people from which a face is clearly happy or sad."""
+
 _BATCH: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The Keras network on the validation crops: what every export is measured against.
+    """The Keras network's results on the validation crops, to compare exports with.
 
     Attributes:
-        crops: ``uint8 [N, S, S, 3]``, RGB, 0–255.
+        crops: ``uint8 [N, S, S, 3]``, RGB, 0–255: faces mostly called happy or sad.
         labels: ``uint8 [N]``, 0 = sad, 1 = happy.
-        probabilities: ``float64 [N]``, P(happy) with the temperature.
-        temperature: Fitted on these crops, see `fit_temperature`.
-        band: Chosen on these crops, see `choose_band`.
+        scores: ``float64 [N, 2]``, P(sad) and P(happy), calibrated.
+        temperature: See `fit_temperature`.
+        threshold: See `choose_threshold`.
     """
 
     crops: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
     temperature: float
-    band: tuple[float, float]
+    threshold: float
+
+    @property
+    def decisions(self) -> npt.NDArray[np.bool_]:
+        """``bool [N]``: whether P(happy) is the larger score."""
+        decisions: npt.NDArray[np.bool_] = self.scores[:, 1] >= self.scores[:, 0]
+        return decisions
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """One precision, and how it compares with the Keras network on the validation crops.
+    """One exported file, compared with the Keras network on the validation crops.
 
     Attributes:
         precision: Which.
         path: Where the file is, or would be.
-        kept: False if it was refused, because it lost more than `MAX_LOSS` points of accuracy
-            (and more than `CHANCE` images).
+        kept: False if it was refused, see `Comparison.acceptable`.
         bytes: Size of the file.
-        accuracy: Share of the crops it gets right, 0–1.
-        change: Accuracy gained against Keras, in points (hundredths).
-        agreement: Share of the crops on which both decide alike, 0–1.
+        accuracy: Share of the crops that it labels correctly, 0–1.
+        comparison: Images that it lost and won against Keras.
+        agreement: Share of the crops that both label the same, 0–1.
         max_difference: Largest difference of P(happy).
         mean_difference: Mean absolute difference of P(happy).
         milliseconds: Median time for one crop on one thread.
@@ -80,33 +86,45 @@ class ExportResult:
     kept: bool
     bytes: int
     accuracy: float
-    change: float
+    comparison: Comparison
     agreement: float
     max_difference: float
     mean_difference: float
     milliseconds: float
 
 
+@dataclass(frozen=True)
+class ExportSummary:
+    """The exports of a run.
+
+    Attributes:
+        exports: One entry for each precision, in the order they were given.
+        warnings: What makes the validation results unreliable; see `validation_warnings`.
+    """
+
+    exports: list[ExportResult]
+    warnings: list[str]
+
+
 def export_run(
     path: Path, precisions: Sequence[Precision], *, force: bool = False
-) -> list[ExportResult]:
+) -> ExportSummary:
     """Export a finished run into ``RUN/model-<precision>.tflite``.
 
-    Temperature and uncertain band come from the validation split, int8's ranges from crops of the
-    training split. ``RUN/export.json`` says how each file compares with the Keras network.
+    Temperature and threshold are fitted on the validation split, int8's ranges on crops of the
+    training split. ``RUN/export.json`` holds the comparison of each file with the Keras network.
 
     Args:
         path: The run directory.
-        precisions: Which to make.
-        force: Keep a file that loses more than `MAX_LOSS` points of accuracy, too.
+        precisions: Which to export.
+        force: Also keep files that lose accuracy significantly.
 
     Returns:
-        One entry for each precision, in their order; look at ``kept``.
+        The exports; check ``kept`` of each.
 
     Raises:
-        ModelError: The run has no finished network, or Keras runs on a backend that cannot be
-            converted.
-        DatasetError: The run's images are not where they were, or have changed.
+        ModelError: The run is not finished, or Keras does not run on TensorFlow.
+        DatasetError: The run's images are missing or have changed.
     """
     run = Run(path)
     for file in (run.environment_file, run.model):
@@ -118,16 +136,13 @@ def export_run(
     network = load_network(run.model)
     environment, recipe = run.facts(), run.recipe()
     size = int(network.input_shape[1])
-    folder, rows = Path(environment["dataset"]), read_manifest(run.manifest)
+    folder = Path(environment["dataset"])
+    rows = read_manifest(run.manifest, others=recipe.others)
     validation = [row for row in rows if row.validation]
     training = _stratified([row for row in rows if not row.validation], _REPRESENTATIVE)
     representative = _read_crops(folder, training, size)
-    reference = measure(
-        network,
-        _read_crops(folder, validation, size),
-        np.array([row.label for row in validation], np.uint8),
-        neither=any(stage.neither for stage in recipe.stages),
-    )
+    shares = np.array([row.shares for row in validation])
+    reference = measure(network, _read_crops(folder, validation, size), shares)
     graph = float32_graph(network, reference.temperature)
 
     def export(precision: Precision) -> ExportResult:
@@ -135,8 +150,8 @@ def export_run(
             input_size=size,
             crop_margin=CROP_MARGIN,
             crop_level=True,
-            output="sigmoid",
-            threshold=reference.band[1],
+            output="sigmoid" if network.output_shape[-1] == 1 else "softmax",
+            threshold=reference.threshold,
             temperature=reference.temperature,
             precision=precision,
             recipe=recipe.name,
@@ -144,79 +159,86 @@ def export_run(
             happysad=__version__,
             created=datetime.now(UTC).date().isoformat(),
         )
-        # Of a weights file only the name: where it lay is nobody's business.
+        # Only the name of a weights file: its location is private.
         settings = asdict(recipe) | {"weights": Path(recipe.weights).name}
         content = add_metadata(quantise(graph, precision, representative), info, settings)
         out = path / f"model-{precision}.tflite"
         return write_checked(content, reference, precision, out, force=force)
 
     exports = [export(precision) for precision in track(precisions, "Exporting")]
+    accuracy = float(np.mean(reference.decisions == reference.labels))
+    warnings = validation_warnings(accuracy, reference.labels)
     summary = {
-        "schema": 1,
+        "schema": 2,
         "happysad": __version__,
         "validation_images": len(validation),
         "temperature": reference.temperature,
-        "threshold": reference.band[1],
+        "threshold": reference.threshold,
+        "warnings": warnings,
         "exports": [as_json(entry) for entry in exports],
     }
     atomic_text(path / "export.json", json.dumps(summary, indent=2) + "\n")
-    return exports
+    return ExportSummary(exports, warnings)
 
 
 def measure(
-    network: keras.Model,
-    crops: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    neither: bool = False,
+    network: keras.Model, crops: npt.NDArray[np.uint8], shares: npt.NDArray[np.float64]
 ) -> Reference:
     """Run a network on the validation crops, and calibrate it there.
 
     Args:
-        network: ``uint8 [N, S, S, 3]`` → P(happy), with a layer named ``logit``.
+        network: As `build_network` makes it.
         crops: ``uint8 [N, S, S, 3]``.
-        labels: ``uint8 [N]``, 0 = sad, 1 = happy.
-        neither: See `choose_band`.
+        shares: ``[N, 3]``: shares of people who call the face sad, happy, neither.
     """
-    logits = logit_network(network).predict(crops, batch_size=_BATCH, verbose=0)[:, 0]
-    temperature = fit_temperature(logits, labels)
-    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
-    band = choose_band(probabilities, neither)
-    return Reference(crops, labels, probabilities, temperature, band)
+    logits = logit_network(network).predict(crops, batch_size=_BATCH, verbose=0)
+    logits = logits.astype(np.float64)
+    temperature = fit_temperature(logits, shares)
+    softmax_ = logits.shape[1] > 1
+    if not softmax_:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    scores = softmax(logits / temperature, axis=1)[:, :2]
+    two = shares.argmax(axis=1) < len(LABELS)
+    clear = shares[:, : len(LABELS)].max(axis=1) >= _CLEAR
+    threshold = choose_threshold(scores[clear if clear.any() else two], softmax=softmax_)
+    labels = (shares[two, 1] >= shares[two, 0]).astype(np.uint8)
+    return Reference(crops[two], labels, scores[two], temperature, threshold)
 
 
 def write_checked(
     content: bytes, reference: Reference, precision: Precision, out: Path, *, force: bool = False
 ) -> ExportResult:
-    """Write a model file, unless it is worse than the network it came from.
+    """Write a model file, unless it is significantly worse than its network.
 
-    The file itself is what is opened and measured, as whoever deploys it will open it.
+    A refused file is not written, and an earlier one of the same name is removed.
 
     Args:
         content: The file's bytes, with metadata.
         reference: What to compare with.
         precision: Of the file.
-        out: Where it is to be; a file that is there is replaced.
+        out: The file to write; an existing file is replaced.
         force: Write it in any case.
     """
     classifier = Classifier(content)
-    probabilities = classifier.probabilities(reference.crops)
-    ours, keras_ = probabilities >= THRESHOLD, reference.probabilities >= THRESHOLD
-    accuracy = float(np.mean(ours == reference.labels))
-    change = 100 * (accuracy - float(np.mean(keras_ == reference.labels)))
-    difference = np.abs(probabilities - reference.probabilities)
-    allowed = max(MAX_LOSS, 100 * CHANCE / len(reference.labels))
-    kept = force or change >= -allowed - 1e-9
+    scores = classifier.scores(reference.crops)
+    decisions = scores[:, 1] >= scores[:, 0]
+    comparison = compare(reference.decisions, decisions, reference.labels)
+    difference = np.abs(scores[:, 1] - reference.scores[:, 1])
+    kept = force or comparison.acceptable
     if kept:
         with atomic(out) as temporary:
             temporary.write_bytes(content)
+    else:
+        with convert_os_errors(out):
+            out.unlink(missing_ok=True)
     return ExportResult(
         precision=precision,
         path=out,
         kept=kept,
         bytes=len(content),
-        accuracy=accuracy,
-        change=change,
-        agreement=float(np.mean(ours == keras_)),
+        accuracy=float(np.mean(decisions == reference.labels)),
+        comparison=comparison,
+        agreement=float(np.mean(decisions == reference.decisions)),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         milliseconds=_milliseconds(classifier, reference.crops[:1]),
@@ -224,8 +246,9 @@ def write_checked(
 
 
 def as_json(entry: ExportResult) -> dict[str, Any]:
-    """Turn an entry into what JSON can hold."""
-    return asdict(entry) | {"path": str(entry.path)}
+    """Convert an entry to JSON values."""
+    compared = asdict(entry.comparison) | {"loss": entry.comparison.loss}
+    return asdict(entry) | {"path": str(entry.path), "comparison": compared}
 
 
 def _milliseconds(classifier: Classifier, crop: npt.NDArray[np.uint8]) -> float:
@@ -238,9 +261,9 @@ def _milliseconds(classifier: Classifier, crop: npt.NDArray[np.uint8]) -> float:
 
 
 def _stratified(rows: list[ManifestRow], count: int) -> list[ManifestRow]:
-    """Choose rows by their hash, so that each class has its share: the same on every machine."""
+    """Choose rows by hash, each class in proportion: the same ones on every machine."""
     chosen: list[ManifestRow] = []
-    for label in (0, 1):
+    for label in sorted({row.label for row in rows}):
         same = sorted((row for row in rows if row.label == label), key=lambda row: row.sha256)
         chosen += same[: max(1, round(count * len(same) / len(rows)))]
     return chosen
@@ -254,13 +277,13 @@ def _read_crops(folder: Path, rows: list[ManifestRow], size: int) -> npt.NDArray
             content = (folder / row.path).read_bytes()
         except OSError as error:
             raise DatasetError(
-                f"{folder / row.path}: cannot be read ({error.strerror}); export needs the images "
-                "of the run where they were when it was trained"
+                f"{folder / row.path}: cannot be read ({error.strerror}); export needs the run's "
+                "images where they were during training"
             ) from error
         if hashlib.sha256(content).hexdigest() != row.sha256:
             raise DatasetError(
-                f"{folder / row.path}: has changed since the run was trained; put the old image "
-                "back, or train again"
+                f"{folder / row.path}: has changed since the run was trained; restore the image, "
+                "or train again"
             )
         crops[i] = fit_square(read_image(content), size)
     return crops

@@ -1,32 +1,25 @@
-"""Vary training crops: geometry, light, and the damage that cameras and the web do."""
-
-from typing import Final
+"""Data augmentation: geometry, light, and degradation by cameras and compression."""
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from happysad.image import RgbImage
 from happysad.training.recipe import Augmentation
 
-# Crops are varied on several threads already; OpenCV's own would only fight with those.
+# Crops are augmented in several threads; OpenCV's own threads would compete with them.
 cv2.setNumThreads(1)
-
-# Degrees and scales.
-_VIEWS: Final = ((0.0, 1.0), (-8.0, 1.0), (8.0, 1.0), (0.0, 1.08), (-8.0, 1.08), (8.0, 1.08))
-VIEWS: Final = 2 * len(_VIEWS)
 
 
 def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:
-    """Return a randomly varied copy of a crop.
+    """Return a randomly augmented copy of a crop.
 
-    Rotation, zoom, translation and flip are one affine map, so pixels are interpolated once;
-    what falls outside is mirrored in. The same generator state gives the same result.
+    Rotation, zoom, translation and flip are one affine transform, so pixels are interpolated once;
+    the border is mirrored. The same generator state gives the same result.
 
     Args:
         crop: ``uint8 [size, size, 3]``, RGB.
-        how: What to vary and how far.
-        rng: Where the random numbers come from.
+        how: The transformations and their ranges.
+        rng: The random generator.
 
     Returns:
         ``uint8 [size, size, 3]``, RGB.
@@ -57,29 +50,6 @@ def augment(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbI
     return crop
 
 
-def views(crop: RgbImage) -> npt.NDArray[np.uint8]:
-    """Give the views of a crop that opinions are averaged over: turned, scaled, mirrored.
-
-    Args:
-        crop: ``uint8 [size, size, 3]``, RGB.
-
-    Returns:
-        ``uint8 [VIEWS, size, size, 3]``; the first is the crop itself.
-    """
-    size = len(crop)
-    middle = ((size - 1) / 2, (size - 1) / 2)
-    moved = [
-        cv2.warpAffine(
-            crop,
-            cv2.getRotationMatrix2D(middle, turn, scale),
-            (size, size),
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        for turn, scale in _VIEWS
-    ]
-    return np.stack([*moved, *(view[:, ::-1] for view in moved)])
-
-
 def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbImage:
     size = len(crop)
     middle = (size - 1) / 2
@@ -100,10 +70,10 @@ def _move(crop: RgbImage, how: Augmentation, rng: np.random.Generator) -> RgbIma
 
 
 def _occlude(crop: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Put a grey rectangle before a part of the face: Zhong et al. 2017, "Random Erasing"."""
+    """Cover a part of the crop with a grey rectangle: Zhong et al. 2017, "Random Erasing"."""
     size = len(crop)
     sides = (size * rng.uniform(0.2, 0.6, 2)).astype(int)
-    # It may reach over the border, so that borders are covered as often as the middle.
+    # It may extend beyond the border, so that borders are covered as often as the centre.
     left, top = (rng.uniform(-sides / 2, size - sides / 2)).astype(int)
     crop = crop.copy()
     covered = np.s_[max(0, top) : top + sides[1], max(0, left) : left + sides[0]]

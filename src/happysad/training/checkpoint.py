@@ -1,4 +1,4 @@
-"""All that an interrupted training needs to go on, in one file."""
+"""Checkpoints: the whole state of an interrupted training in one file."""
 
 import json
 import math
@@ -13,23 +13,23 @@ from happysad.files import atomic
 
 Arrays = list[npt.NDArray[Any]]
 
-_PARTS: Final = ("best", "network", "optimizer", "average", "opinions")
+_FIELDS: Final = ("best", "network", "optimizer", "average")
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; a row of history.csv.
+    """The metrics of one epoch; a row of history.csv.
 
     Attributes:
         epoch: Number, from 1, counted over all stages.
         stage: Number of the stage, from 1.
         learning_rate: At the epoch's end.
-        loss: Mean training loss, with smoothed targets and class weights.
-        accuracy: On the varied training crops.
+        loss: Mean training loss, with label smoothing and class weights.
+        accuracy: On the augmented training crops.
         val_loss: Log loss on the validation crops.
-        val_accuracy: On the validation crops.
-        images_per_second: Of training, without validation.
-        seconds: The whole epoch.
+        val_accuracy: On the validation crops mostly called happy or sad.
+        images_per_second: Training speed, without validation.
+        seconds: Duration of the whole epoch.
     """
 
     epoch: int
@@ -45,10 +45,10 @@ class Epoch:
 
 @dataclass
 class Progress:
-    """How far training has come.
+    """Progress of a training.
 
     Attributes:
-        stage: Number of the stage under way, from 0.
+        stage: Number of the current stage, from 0.
         stage_epoch: Epochs finished in that stage.
         best_epoch: Epoch of the stage's lowest validation loss, counted over all stages.
         best_loss: That loss.
@@ -72,14 +72,14 @@ class Progress:
         return better
 
     def stage_is_done(self, epochs: int, patience: int) -> bool:
-        """Tell whether the stage has had its epochs, or has waited for a better one in vain."""
+        """Return whether the stage has had its epochs, or early stopping applies."""
         waited = len(self.history) - self.best_epoch
         return self.stage_epoch >= epochs or bool(
             patience and self.stage_epoch and waited >= patience
         )
 
     def next_stage(self) -> None:
-        """Begin the next stage; its best is counted anew."""
+        """Start the next stage and reset its best epoch."""
         self.stage, self.stage_epoch, self.best_loss = self.stage + 1, 0, math.inf
 
 
@@ -93,7 +93,6 @@ class Checkpoint:
         network: All variables of the network.
         optimizer: All variables of the optimizer.
         average: Moving average of the network's weights; empty where the stage has none.
-        opinions: What the network said at the end of the last emotions stage; empty before.
     """
 
     progress: Progress
@@ -101,12 +100,11 @@ class Checkpoint:
     network: Arrays
     optimizer: Arrays
     average: Arrays
-    opinions: Arrays
 
     def write(self, path: Path) -> None:
-        """Write a ``.npz`` file in one step."""
+        """Write a ``.npz`` file atomically."""
         arrays = {
-            f"{part}-{i}": array for part in _PARTS for i, array in enumerate(getattr(self, part))
+            f"{name}-{i}": array for name in _FIELDS for i, array in enumerate(getattr(self, name))
         }
         arrays["progress"] = np.array(json.dumps(asdict(self.progress)))
         with atomic(path) as temporary:
@@ -114,15 +112,15 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
-        """Read what `write` wrote."""
+        """Read a checkpoint."""
         with np.load(path, allow_pickle=False) as file:
             progress = json.loads(file["progress"].item())
             history = [Epoch(**row) for row in progress.pop("history")]
-            parts = {
-                part: [
-                    file[f"{part}-{i}"]
-                    for i in range(sum(name.startswith(f"{part}-") for name in file.files))
+            arrays = {
+                name: [
+                    file[f"{name}-{i}"]
+                    for i in range(sum(key.startswith(f"{name}-") for key in file.files))
                 ]
-                for part in _PARTS
+                for name in _FIELDS
             }
-        return cls(Progress(**progress, history=history), **parts)
+        return cls(Progress(**progress, history=history), **arrays)

@@ -1,26 +1,29 @@
-"""What a frozen backbone says of crops, computed as fast as the machine can.
+"""Features of a frozen backbone.
 
-While only the head is trained, the backbone is nothing but a fixed function. On a CPU LiteRT
-computes that function several times faster than TensorFlow's training graph does, to within
-rounding (benchmarks/training_speed.py), so the head's stage runs on it.
+On a CPU, LiteRT computes them several times faster than TensorFlow's training graph, to within
+rounding (benchmarks/training_speed.py).
 """
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+
+from happysad.concurrency import PerThread
 
 FloatArray = npt.NDArray[np.float32]
 BATCH = 8
 
 
 def features(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray]:
-    """Freeze the backbone of a network into a function.
+    """Return the backbone of a network as a function.
 
     Args:
-        network: As `build_network` makes it. Later changes of its weights are not seen.
+        network: As `build_network` makes it. On LiteRT, later changes of its weights are ignored.
 
     Returns:
         A thread-safe function from ``uint8 [N, size, size, 3]`` to pooled features
@@ -43,19 +46,15 @@ def features(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArr
 
 def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray]:
     import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
 
     from happysad.export.freeze import frozen_converter
 
     signature = tf.TensorSpec((BATCH, *pooled.input_shape[1:]), tf.uint8)
     content = frozen_converter(lambda x: pooled(x, training=False), signature, pooled).convert()
-    threads = threading.local()
+    interpreters = PerThread(partial(_load, content))
 
     def run(crops: npt.NDArray[np.uint8]) -> FloatArray:
-        if not hasattr(threads, "interpreter"):
-            threads.interpreter = Interpreter(model_content=content, num_threads=1)
-            threads.interpreter.allocate_tensors()
-        interpreter = threads.interpreter
+        interpreter = interpreters.get()
         source = interpreter.get_input_details()[0]["index"]
         result = interpreter.get_output_details()[0]["index"]
         out = []
@@ -69,3 +68,11 @@ def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray
         return np.concatenate(out)
 
     return run
+
+
+def _load(content: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter

@@ -1,9 +1,12 @@
-"""The training loop: stages of epochs, resumable after each to the same end."""
+"""The training loop: stages of epochs, resumable after each epoch with the same result.
+
+Keras's callbacks do not fit: BackupAndRestore does not save the state of EarlyStopping, and the
+moving average of `keras.optimizers` has no warm-up and averages trainable weights only.
+"""
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,31 +16,29 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import TextColumn
 
-from happysad.cores import cores
-from happysad.prediction import LABELS
 from happysad.progress import progress_bar, track
-from happysad.training.augmentation import VIEWS, views
 from happysad.training.batches import batches
 from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
-from happysad.training.network import emotions_top, head, unfreeze
+from happysad.training.network import head, unfreeze
 from happysad.training.recipe import Recipe, Stage
-from happysad.training.targets import binary_accuracy, make_targets, mixed
-from happysad.training.workers import ALONE, Workers
+from happysad.training.targets import FloatArray, binary_accuracy, make_targets
+
+Crops = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on.
+    """A dataset to train on.
 
     Attributes:
         crops: ``uint8 [N, size, size, 3]``.
-        labels: ``uint8 [N]``, 0 sad, 1 happy, from 2 on other emotions.
+        shares: ``float32 [N, 3]``: shares of people who call the face sad, happy, neither.
         validation: ``bool [N]``, which crops are held back.
     """
 
-    crops: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
+    crops: Crops
+    shares: FloatArray
     validation: npt.NDArray[np.bool_]
 
 
@@ -45,153 +46,73 @@ def fit(
     network: keras.Model,
     data: Data,
     recipe: Recipe,
-    checkpoint: Path | None,
+    checkpoint: Path,
     on_epoch: Callable[[Progress], None],
-    workers: Workers = ALONE,
 ) -> Progress:
     """Train a network by a recipe; each stage ends with its epoch of lowest validation loss.
 
-    After every epoch all state goes to ``checkpoint`` in one step. Where that file exists,
-    training goes on from it and ends as it would have without the interruption.
+    After every epoch the whole state is written to ``checkpoint``. Where that file exists,
+    training resumes from it, with the same result as without the interruption.
 
     Args:
         network: As `build_network` makes it; its weights are changed.
-        data: Crops, labels and split.
-        recipe: How to train.
-        checkpoint: The ``.npz`` file to write, and to resume from; the first worker's alone.
-        on_epoch: Called after each epoch, once that is safe on disk.
-        workers: Who trains this network together. They need the same data and recipe; where to
-            begin all learn from the first.
+        data: Crops, shares and split.
+        recipe: The recipe.
+        checkpoint: The ``.npz`` file to write and to resume from.
+        on_epoch: Called after each epoch, once its checkpoint is written.
 
     Returns:
         The history and the best epoch.
     """
-    saved = Checkpoint.read(checkpoint) if checkpoint and checkpoint.is_file() else None
-    variables = _variables(network.layers)
-    saved, start = workers.first((saved, _values(variables)))
+    saved = Checkpoint.read(checkpoint) if checkpoint.is_file() else None
+    variables = _variables(network)
     progress = saved.progress if saved else Progress()
     best = saved.best if saved else []
-    opinions = saved.opinions if saved else []
-    # Before the stage begins: what a frozen backbone says is computed then.
-    _assign(variables, saved.network[: len(variables)] if saved else start)
+    if saved:
+        # Before the stage is set up: it computes the features of a frozen backbone.
+        _assign(variables, saved.network)
     for number in range(progress.stage, len(recipe.stages)):
         stage = recipe.stages[number]
-        trainer = _Trainer(network, data, recipe, stage, opinions, workers)
-        if trainer.emotions and len(best) == len(trainer.weights):
-            # Two emotions stages in a row: the second goes on with the first one's softmax.
-            _assign(trainer.weights, best)
+        trainer = _Trainer(network, data, recipe, stage)
         if saved:
-            _assign(trainer.variables, saved.network)
             _assign(trainer.optimizer.variables, saved.optimizer)
             trainer.average = saved.average
             saved = None
-        trainer.join()
         while not progress.stage_is_done(stage.epochs, stage.patience):
             row = trainer.epoch(number, progress.stage_epoch, len(progress.history) + 1)
             if progress.add(row):
                 best = trainer.candidate
-            if checkpoint:
-                Checkpoint(
-                    progress,
-                    best,
-                    _values(trainer.variables),
-                    _values(trainer.optimizer.variables),
-                    trainer.average,
-                    opinions,
-                ).write(checkpoint)
+            optimizer = _values(trainer.optimizer.variables)
+            state = Checkpoint(progress, best, _values(variables), optimizer, trainer.average)
+            state.write(checkpoint)
             on_epoch(progress)
-        _assign(trainer.weights, best)
-        if trainer.emotions and _learnt_from(recipe.stages[number + 1 :]):
-            opinions = [trainer.opinions()]
+        _assign(network.weights, best)
         progress.next_stage()
     return progress
 
 
-def _learnt_from(later: Sequence[Stage]) -> bool:
-    """Whether opinions given now are learnt, before another emotions stage has its own."""
-    for stage in later:
-        if stage.distillation or stage.task == "emotions":
-            return stage.distillation > 0
-    return False
-
-
 class _Trainer:
-    """One stage at work: the layers it trains, its optimizer, its average of weights."""
+    """One training stage: the layers it trains, its optimizer, its moving average of weights."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        data: Data,
-        recipe: Recipe,
-        stage: Stage,
-        opinions: Arrays,
-        workers: Workers,
-    ) -> None:
+    def __init__(self, network: keras.Model, data: Data, recipe: Recipe, stage: Stage) -> None:
         self.network, self.data, self.recipe, self.stage = network, data, recipe, stage
-        self.workers = workers
-        self.emotions = stage.task == "emotions"
-        binary = data.labels < len(LABELS)
-        takes_part = binary | self.emotions | (stage.neither > 0)
-        self.training = np.flatnonzero(~data.validation & takes_part)
-        self.happy = data.labels[data.validation & binary] == 1
-        self.average: list[npt.NDArray[Any]] = []
-        self.candidate: list[npt.NDArray[Any]] = []
-        held_back = data.crops[data.validation & binary]
-        self.then: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]] | None
-        if stage.layers == "head":
-            self.then = frozen = features(network)
-            self.model = head(network)
-            self.held_back: npt.NDArray[Any] = self._by_all(frozen, held_back, 64, "Features")
-        else:
-            self.then, self.model, self.held_back = None, network, held_back
-        top = []
-        if self.emotions:
-            top = emotions_top(int(data.labels.max()) + 1, recipe.dropout)
-            x = pooled = keras.Input(network.get_layer("pool").output.shape[1:])
-            for layer in top:
-                x = layer(x)
-            self.top = keras.Model(pooled, x)
-            if self.model is network:
-                output = self.top(network.get_layer("pool").output)
-                self.model = keras.Model(network.input, output)
-            else:
-                self.model = self.top
-        self.variables = _variables([*network.layers, *top])
-        self.weights = [*network.weights, *(w for layer in top for w in layer.weights)]
         self.targets, self.sample_weights = make_targets(
-            data.labels, self.training, recipe, stage, opinions
+            data.shares, np.flatnonzero(~data.validation), recipe
         )
+        used = self.sample_weights > 0
+        self.training = np.flatnonzero(~data.validation & used)
+        self.held_back = np.flatnonzero(data.validation & used)
+        self.average: Arrays = []
+        self.candidate: Arrays = []
         unfreeze(network.get_layer("backbone"), stage.layers)
-        # Named, for Keras would number them, and a resumed training's file would not be the same.
-        if stage.weight_decay:
-            self.optimizer = keras.optimizers.AdamW(
-                stage.learning_rate, weight_decay=stage.weight_decay, name="optimizer"
-            )
-        else:
-            self.optimizer = keras.optimizers.Adam(stage.learning_rate, name="optimizer")
-        self.model.compile(
-            optimizer=self.optimizer,
-            loss=(
-                keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-                if self.emotions
-                else keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
-            ),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")]
-            if self.emotions
-            else [keras.metrics.MeanMetricWrapper(binary_accuracy, name="accuracy")],
-            # TensorFlow's XLA takes five times as long for this network on a CPU.
-            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-        )
-        self.optimizer.build(self.model.trainable_variables)
-        workers.step_together(self.optimizer)
-
-    def join(self) -> None:
-        """Begin where the first worker begins."""
-        _assign(self.variables, self.workers.first(_values(self.variables)))
-        for variable in self.variables:
-            if self.workers.rank and variable.name == "seed_generator_state":
-                # Or the shares of all would be dropped out alike.
-                variable.assign(variable + np.array([self.workers.rank, 0]))
+        self.model = network
+        self.inputs: npt.NDArray[Any] = data.crops[self.held_back]
+        self.prepare: Callable[[Crops], npt.NDArray[Any]] | None = None
+        if stage.layers == "head":
+            # A frozen backbone is a fixed function, computed in the threads that prepare batches.
+            self.model, self.prepare = head(network), features(network)
+            self.inputs = _by_batch(self.prepare, self.inputs, 64, "Computing features")
+        self.optimizer = _compile(self.model, recipe, stage)
 
     def epoch(self, stage_number: int, stage_epoch: int, epoch: int) -> Epoch:
         recipe, stage = self.recipe, self.stage
@@ -199,121 +120,107 @@ class _Trainer:
         start = time.perf_counter()
         loss = correct = 0.0
         seen = 0
-        with progress_bar(TextColumn("{task.fields[figures]}")) as bar:
-            task = bar.add_task(
-                f"stage {stage_number + 1}, epoch {stage_epoch + 1}/{stage.epochs}",
-                total=steps,
-                figures="",
-            )
-            for step, (batch, chosen, blend) in enumerate(
+        with progress_bar(TextColumn("{task.fields[metrics]}")) as bar:
+            title = f"stage {stage_number + 1}, epoch {stage_epoch + 1}/{stage.epochs}"
+            task = bar.add_task(title, total=steps, metrics="")
+            for step, (batch, chosen) in enumerate(
                 batches(
                     self.data.crops,
                     self.training,
                     batch_size=recipe.batch_size,
-                    augmentation=stage.augmentation or recipe.augmentation,
+                    augmentation=recipe.augmentation,
                     seed=recipe.seed,
                     epoch=epoch,
-                    then=self.then,
-                    workers=self.workers,
+                    prepare=self.prepare,
                 )
             ):
-                whole = min(recipe.batch_size, len(self.training) - seen)
-                part = self.workers.part(whole)
                 self.optimizer.learning_rate = learning_rate(stage, stage_epoch + step / steps)
-                # Whether Keras's figures are of the batch or of all so far depends on its version.
+                # Keras versions differ in whether metrics accumulate over batches.
                 self.model.reset_metrics()
                 logs = self.model.train_on_batch(
                     batch,
-                    mixed(self.targets[chosen], blend),
-                    # So weighted, the sum of all workers' gradients is that of the whole batch.
-                    sample_weight=mixed(self.sample_weights[chosen], blend) * np.float32(part),
+                    self.targets[chosen],
+                    sample_weight=self.sample_weights[chosen],
                     return_dict=True,
                 )
-                self._average(stage_epoch * steps + step)
-                seen += whole
-                loss += float(logs["loss"]) * whole
-                correct += float(logs["accuracy"]) * part * whole
+                self._update_average(stage_epoch * steps + step)
+                seen += len(chosen)
+                loss += float(logs["loss"]) * len(chosen)
+                correct += float(logs["accuracy"]) * len(chosen)
                 speed = seen / (time.perf_counter() - start)
-                bar.update(
-                    task,
-                    advance=1,
-                    # Of this worker's share, until the epoch is over.
-                    figures=f"loss {loss / seen * self.workers.count:.4f}  "
-                    f"accuracy {correct / seen * self.workers.count:.4f}  {speed:.0f} images/s",
-                )
+                metrics = f"loss {loss / seen:.4f}  accuracy {correct / seen:.4f}"
+                bar.update(task, advance=1, metrics=f"{metrics}  {speed:.0f} images/s")
         speed = seen / (time.perf_counter() - start)
-        ((loss, correct),) = self.workers.sum([np.array([loss, correct])])
-        self._agree()
         val_loss, val_accuracy = self._validate()
         return Epoch(
             epoch=epoch,
             stage=stage_number + 1,
             learning_rate=float(self.optimizer.learning_rate),
-            loss=float(loss / seen),
-            accuracy=float(correct / seen),
+            loss=loss / seen,
+            accuracy=correct / seen,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             images_per_second=speed,
             seconds=time.perf_counter() - start,
         )
 
-    def _average(self, step: int) -> None:
+    def _update_average(self, step: int) -> None:
         if not self.stage.averaging:
             return
-        # Short memory at first, or the untrained start would weigh in for thousands of steps.
+        # Short memory at first, or the initial weights would count for thousands of steps.
         keep = np.float32(min(self.stage.averaging, (1 + step) / (10 + step)))
-        now = _values(self.weights)
+        now = _values(self.network.weights)
         old = self.average or now
         self.average = [a * keep + b * (1 - keep) for a, b in zip(old, now, strict=True)]
 
-    def _agree(self) -> None:
-        """Average what the workers' own shares of the batches have made of the statistics."""
-        if self.workers.count > 1:
-            _assign(self.weights, self.workers.mean(_values(self.weights)))
-            self.average = self.workers.mean(self.average)
-
-    def _by_all(
-        self,
-        say: Callable[[Any], npt.NDArray[np.float32]],
-        crops: npt.NDArray[Any],
-        size: int,
-        what: str,
-    ) -> npt.NDArray[np.float32]:
-        """Run a function on all crops, so many at once, each worker on its stretch of them."""
-        own = crops[self.workers.rows(len(crops))]
-        starts = track(range(0, len(own), size), what)
-        parts = [np.asarray(say(own[i : i + size])) for i in starts]
-        return np.concatenate([part for theirs in self.workers.gather(parts) for part in theirs])
-
-    def opinions(self) -> npt.NDArray[np.float32]:
-        """Say of every crop which emotions it shows, the mean of its views, ``[N, classes]``."""
-        frozen = features(self.network)
-
-        def say(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-            pairs = (crops[i : i + 2] for i in range(0, len(crops), 2))
-            seen = pool.map(lambda pair: frozen(np.concatenate(list(map(views, pair)))), pairs)
-            said = np.asarray(self.top.predict_on_batch(np.concatenate(list(seen))))
-            return np.asarray(said.reshape(len(crops), VIEWS, -1).mean(axis=1))
-
-        with ThreadPoolExecutor(cores()) as pool:
-            return self._by_all(say, self.data.crops, 32, "Asking the network's opinion")
-
     def _validate(self) -> tuple[float, float]:
-        """Measure the weights that would be kept, and hold them as the candidate."""
-        current = _values(self.weights)
+        """Return loss and accuracy of the weights that would be kept; store these."""
+        current = _values(self.network.weights)
         self.candidate = self.average or current
-        _assign(self.weights, self.candidate)
-        said = self._by_all(self.model.predict_on_batch, self.held_back, 256, "Validating")
-        outputs = said.astype(np.float64)
-        _assign(self.weights, current)
-        # Of a softmax over all emotions: given that it is one of the two, which.
-        p = outputs[:, 1] / outputs[:, :2].sum(axis=1) if self.emotions else outputs[:, 0]
-        likelihood = np.where(self.happy, p, 1 - p).clip(1e-7)
-        return float(-np.log(likelihood).mean()), float(((p >= 0.5) == self.happy).mean())
+        _assign(self.network.weights, self.candidate)
+        outputs = _by_batch(self.model.predict_on_batch, self.inputs, 256, "Validating")
+        _assign(self.network.weights, current)
+        return validation_metrics(outputs, self.data.shares[self.held_back])
+
+
+def _compile(model: keras.Model, recipe: Recipe, stage: Stage) -> keras.optimizers.Optimizer:
+    # Named: a default name has a number, which would differ after resuming.
+    optimizer = keras.optimizers.Adam(
+        stage.learning_rate, weight_decay=stage.weight_decay or None, name="optimizer"
+    )
+    smoothing = recipe.label_smoothing
+    if recipe.output == "softmax":
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    else:
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+        accuracy = keras.metrics.MeanMetricWrapper(binary_accuracy, name="accuracy")
+    # TensorFlow's XLA takes five times as long for this network on a CPU.
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=jit)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def validation_metrics(outputs: FloatArray, shares: FloatArray) -> tuple[float, float]:
+    """Return log loss against the shares, and accuracy on the faces mostly called happy or sad.
+
+    Args:
+        outputs: The network's: P(happy) ``[N, 1]``, or P(sad), P(happy), P(neither) ``[N, 3]``.
+        shares: ``[N, 3]`` in the same order.
+    """
+    outputs, shares = outputs.astype(np.float64), shares.astype(np.float64)
+    if outputs.shape[1] == 1:
+        outputs = np.hstack([1 - outputs, outputs])
+        shares = shares[:, :2] / shares[:, :2].sum(axis=1, keepdims=True)
+    loss = -(shares * np.log(outputs.clip(1e-7))).sum(axis=1).mean()
+    two = shares.argmax(axis=1) < 2
+    right = (outputs[two, 1] >= outputs[two, 0]) == (shares[two, 1] >= shares[two, 0])
+    return float(loss), float(right.mean())
 
 
 def learning_rate(stage: Stage, at: float) -> float:
-    """Give the learning rate of a stage at a time counted in epochs.
+    """Return the learning rate of a stage at a time counted in epochs.
 
     Goyal et al. 2017 (linear warm-up); Loshchilov and Hutter 2017 (cosine decay).
     """
@@ -325,15 +232,22 @@ def learning_rate(stage: Stage, at: float) -> float:
     return stage.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
-def _variables(layers: list[keras.layers.Layer]) -> list[Any]:
-    """All state of the layers: weights, moving statistics, the dropouts' random seeds."""
-    return [variable for layer in layers for variable in layer.variables]
+def _by_batch(
+    function: Callable[[Any], Any], items: npt.NDArray[Any], size: int, title: str
+) -> FloatArray:
+    starts = track(range(0, len(items), size), title)
+    return np.concatenate([np.asarray(function(items[i : i + size])) for i in starts])
 
 
-def _values(variables: list[Any]) -> list[npt.NDArray[Any]]:
+def _variables(network: keras.Model) -> list[Any]:
+    """All state of a network: weights, moving statistics, seeds of dropout."""
+    return [variable for layer in network.layers for variable in layer.variables]
+
+
+def _values(variables: list[Any]) -> Arrays:
     return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
 
 
-def _assign(variables: list[Any], values: list[npt.NDArray[Any]]) -> None:
+def _assign(variables: list[Any], values: Arrays) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -1,4 +1,4 @@
-"""Recipes: how to train, as a value that reads and writes TOML."""
+"""Training recipes, read from and written to TOML."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from happysad.errors import RecipeError
 
 PACKAGED: Final = ("seed", "fine-tune", "adapt", "drawings")
 LAYERS: Final = ("head", "all", *(f"block_{i}" for i in range(1, 17)))
-TASKS: Final = ("happy-sad", "emotions")
+OUTPUTS: Final = ("sigmoid", "softmax")
 SCHEDULES: Final = ("constant", "cosine")
 
 
 def _in(low: float, high: float, default: Any) -> Any:
-    """Declare a field with its range, both ends included."""
+    """Declare a field with an inclusive range."""
     return field(default=default, metadata={"range": (low, high)})
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training crops are varied; ``0`` turns a part off.
+    """Data augmentation of training crops; ``0`` turns a transformation off.
 
     Attributes:
         rotation: Largest rotation to either side, degrees.
@@ -33,14 +33,12 @@ class Augmentation:
         flip: Probability of a horizontal flip.
         brightness: Largest change, as a fraction of full white.
         contrast: Largest change, as a fraction.
-        grey: Probability that colour is taken away.
+        grey: Probability of conversion to grey.
         blur: Probability of a Gaussian blur.
-        low_resolution: Probability of being scaled down and up again.
+        low_resolution: Probability of downscaling and upscaling.
         jpeg: Probability of strong JPEG compression.
-        noise: Probability of a sensor's noise.
-        occlusion: Probability that a rectangle covers a part.
-        mixup: Each batch is laid over itself in reverse order, targets and all, with a share drawn
-            from Beta(mixup, mixup). Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+        noise: Probability of sensor noise.
+        occlusion: Probability of random erasing: a rectangle covers a part of the crop.
     """
 
     rotation: float = _in(0, 180, 0.0)
@@ -55,12 +53,11 @@ class Augmentation:
     jpeg: float = _in(0, 1, 0.0)
     noise: float = _in(0, 1, 0.0)
     occlusion: float = _in(0, 1, 0.0)
-    mixup: float = _in(0, 10, 0.0)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training with one optimizer.
+    """One training stage.
 
     Attributes:
         layers: ``"head"`` trains the dense layers on a frozen backbone, ``"all"`` everything,
@@ -75,20 +72,16 @@ class Stage:
             In a happy-sad stage a face labelled so counts as one of the two for sure, and of any
             other face half of what it takes for another emotion counts as happy.
             Furlanello et al. 2018, "Born-Again Neural Networks".
-        epochs: How many at most.
-        learning_rate: The highest value it takes.
-        schedule: ``"constant"``, or ``"cosine"``: falls along a half cosine to a hundredth.
-        warmup: Epochs in which the rate climbs from zero.
-        patience: Epochs without a lower validation loss before it stops early; 0 = never.
+        epochs: Maximum number of epochs.
+        learning_rate: Its maximum.
+        schedule: ``"constant"``, or ``"cosine"``: cosine decay to a hundredth.
+        warmup: Epochs of linear warm-up of the learning rate.
+        patience: Epochs without a lower validation loss before early stopping; 0 = never.
         weight_decay: Decoupled weight decay (AdamW); 0 is plain Adam.
-        averaging: Decay of the moving average of weights, by step; 0 = no averaging.
-        augmentation: How this stage varies training crops, instead of the recipe's augmentation.
+        averaging: Decay per step of the exponential moving average of weights; 0 = none.
     """
 
     layers: str = field(default="head", metadata={"choices": LAYERS})
-    task: str = field(default="happy-sad", metadata={"choices": TASKS})
-    neither: float = _in(0, 10, 0.0)
-    distillation: float = _in(0, 1, 0.0)
     epochs: int = _in(1, 10_000, 1)
     learning_rate: float = _in(1e-7, 1, 0.001)
     schedule: str = field(default="constant", metadata={"choices": SCHEDULES})
@@ -96,34 +89,36 @@ class Stage:
     patience: int = _in(0, 10_000, 0)
     weight_decay: float = _in(0, 1, 0.0)
     averaging: float = _in(0, 0.99999, 0.0)
-    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a network.
+    """A training recipe.
 
     Attributes:
-        name: What the run and the model call it.
-        input_size: Side of the crop the network sees, pixels.
+        name: Its name, stored in the run and in the model.
+        input_size: Side of the crops, pixels.
         weights: ``"imagenet"``, ``"happysad"``, ``"none"``, a run's ``model.keras``, or a weights
             file.
+        output: ``"sigmoid"``: P(happy) against P(sad), trained on happy and sad faces;
+            ``"softmax"``: shares of sad, happy and neither, trained on all faces and on votes.
         dense: Widths of the dense ReLU layers after pooling.
         dropout: Fraction dropped after each dense layer.
-        batch_size: Crops in a step.
-        label_smoothing: Targets become ``s/2`` and ``1 - s/2``.
-        class_weights: Weigh the classes so that both count the same.
-        validation_fraction: Share of the dataset that is held back.
+        batch_size: Crops per step.
+        label_smoothing: Share of each target that is spread evenly over all classes.
+        class_weights: Weight happy and sad faces so that both classes count the same.
+        validation_fraction: Share of the dataset in the validation split.
         images: Use at most this many training images, and a quarter of that for validation;
             0 = all.
-        seed: Of everything drawn at random.
-        augmentation: How training crops are varied.
-        stages: What is trained, one after the other.
+        seed: Random seed.
+        augmentation: Data augmentation.
+        stages: The training stages, in order.
     """
 
     name: str
     input_size: int = _in(32, 512, 96)
     weights: str = "imagenet"
+    output: str = field(default="sigmoid", metadata={"choices": OUTPUTS})
     dense: tuple[int, ...] = (128,)
     dropout: float = _in(0, 0.95, 0.3)
     batch_size: int = _in(1, 4096, 64)
@@ -137,11 +132,11 @@ class Recipe:
 
     @property
     def others(self) -> bool:
-        """Whether faces of other emotions take part."""
-        return any(stage.task == "emotions" or stage.neither for stage in self.stages)
+        """Whether faces that are neither happy nor sad take part."""
+        return self.output == "softmax"
 
     def quick(self) -> "Recipe":
-        """The same recipe in about a minute: few epochs, small crops, to see that all is wired."""
+        """Return a smoke test of the recipe (about a minute): few epochs, small crops."""
         stages = tuple(
             replace(
                 stage, epochs=min(stage.epochs, 2 if stage.layers == "head" else 16), warmup=0.5
@@ -158,13 +153,14 @@ class Recipe:
 
 
 def read_recipe(source: str) -> Recipe:
-    """Read a packaged recipe by its name, or a TOML file.
+    """Read a bundled recipe by name, or a TOML file.
 
     Args:
         source: One of `PACKAGED`, or the path of a ``.toml`` file.
 
     Raises:
-        RecipeError: No such recipe, not TOML, an unknown name, or a value out of range.
+        RecipeError: The recipe does not exist, is not valid TOML, or has an unknown name or a value
+            out of range.
     """
     if source in PACKAGED:
         text = (files("happysad.training") / "recipes" / f"{source}.toml").read_text("utf-8")
@@ -172,7 +168,7 @@ def read_recipe(source: str) -> Recipe:
         path = Path(source)
         if path.suffix != ".toml" or not path.is_file():
             raise RecipeError(
-                f"no recipe {source!r}: give one of {', '.join(PACKAGED)}, or a .toml file"
+                f"{source}: no such recipe; give one of {', '.join(PACKAGED)}, or a .toml file"
             )
         text = path.read_text("utf-8", errors="replace")
     try:
@@ -183,34 +179,22 @@ def read_recipe(source: str) -> Recipe:
 
 
 def recipe_from(values: dict[str, Any], source: str) -> Recipe:
-    """Check a recipe's names and values, as `recipe_toml` writes them.
+    """Build a recipe from TOML values and check them.
 
     Args:
-        values: A TOML file's content.
-        source: What an error calls it.
+        values: The content of a TOML file.
+        source: Its name in error messages.
 
     Raises:
         RecipeError: An unknown name, or a value out of range.
     """
     recipe: Recipe = _build(Recipe, values, source, "")
-    taught = False
-    for i, stage in enumerate(recipe.stages):
-        if stage.distillation and not taught:
-            raise RecipeError(
-                f"{source}: stages[{i}].distillation needs a stage before it with "
-                'task = "emotions", whose opinions it can learn'
-            )
-        taught |= stage.task == "emotions"
     return recipe
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """Write a recipe as TOML; `read_recipe` reads the same recipe back."""
-    values = asdict(recipe)
-    for stage in values["stages"]:
-        if stage["augmentation"] is None:
-            del stage["augmentation"]
-    return tomli_w.dumps(values)
+    """Write a recipe as TOML, which `read_recipe` reads."""
+    return tomli_w.dumps(asdict(recipe))
 
 
 def _build(kind: type, values: dict[str, Any], source: str, where: str) -> Any:
@@ -218,7 +202,7 @@ def _build(kind: type, values: dict[str, Any], source: str, where: str) -> Any:
     if unknown := sorted(values.keys() - types.keys()):
         raise RecipeError(f"{source}: unknown name {where}{unknown[0]}; known: {', '.join(types)}")
     if kind is Recipe and "name" not in values:
-        raise RecipeError(f"{source}: a recipe needs a name")
+        raise RecipeError(f'{source}: the recipe has no name; add name = "..."')
     limits = {f.name: f.metadata for f in fields(kind)}
     return kind(
         **{
@@ -232,8 +216,6 @@ def _check(kind: Any, limits: Mapping[str, Any], value: Any, source: str, at: st
     def refuse(expected: str) -> RecipeError:
         return RecipeError(f"{source}: {at} must be {expected}, not {value!r}")
 
-    if kind == Augmentation | None:
-        kind = Augmentation
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise refuse("a table")

@@ -41,31 +41,31 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end."""
+        """Whether the training has finished."""
         return self.model.is_file()
 
     def begin(self, recipe: Recipe, dataset: Path, resume: bool) -> None:
-        """Claim the directory, or check that it is this run's when resuming.
+        """Create the run directory, or check it when resuming.
 
         Raises:
-            RecipeError: The directory holds something else, or a run by another recipe.
+            RecipeError: The directory contains other files, or a run of another recipe.
         """
         if self.model.is_file() or self.checkpoint.is_file():
             if not resume:
                 raise RecipeError(
-                    f"{self.path} exists: give another --out, or --resume to go on with the run"
+                    f"{self.path}: exists; give another --out, or --resume to continue the run"
                 )
             if self.recipe() != recipe:
                 raise RecipeError(
-                    f"{self.path} was begun with another recipe ({self.recipe_file}); "
+                    f"{self.path}: was begun with another recipe ({self.recipe_file}); "
                     "resume with the same options, or give another --out"
                 )
             return
-        # A run that has not finished an epoch holds nothing to lose, and begins anew.
+        # A run without a finished epoch has nothing to lose and starts over.
         own = {path.name for path in vars(self).values()}
         found = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         if self.path.is_file() or any(n not in own and ".partial" not in n for n in found):
-            raise RecipeError(f"{self.path} exists and is no run: give another --out")
+            raise RecipeError(f"{self.path}: exists and is not a run directory; give another --out")
         atomic_text(self.environment_file, json.dumps(_environment(dataset), indent=2))
         atomic_text(self.recipe_file, recipe_toml(recipe))
 

@@ -1,4 +1,4 @@
-"""What a stage wants the network to say of each crop, and how much each crop weighs."""
+"""Training targets: what the network should output for each crop, and the crop's weight."""
 
 from typing import Any
 
@@ -6,47 +6,42 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from happysad.prediction import LABELS
-from happysad.training.checkpoint import Arrays
-from happysad.training.recipe import Recipe, Stage
+from happysad.training.recipe import Recipe
+
+FloatArray = npt.NDArray[np.float32]
 
 
 def make_targets(
-    labels: npt.NDArray[np.uint8],
-    training: npt.NDArray[np.intp],
-    recipe: Recipe,
-    stage: Stage,
-    opinions: Arrays,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Give each crop its target, ``[N, 1]`` or one-hot ``[N, classes]``, and its weight ``[N]``."""
-    weights = np.ones(len(labels), np.float32)
-    targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    binary = labels < len(LABELS)
-    if stage.distillation:
-        learnt = opinions[0].copy()
-        if stage.task == "happy-sad":
-            # Of a face that is known to be one of the two, only which one is in question.
-            learnt[binary, len(LABELS) :] = 0
-            learnt /= learnt.sum(axis=1, keepdims=True)
-        targets += np.float32(stage.distillation) * (learnt - targets)
-    if stage.task == "emotions":
-        return targets, weights
+    shares: FloatArray, training: npt.NDArray[np.intp], recipe: Recipe
+) -> tuple[FloatArray, FloatArray]:
+    """Return each crop's target and weight.
+
+    Args:
+        shares: ``float32 [N, 3]``: shares of people who call the face sad, happy, neither.
+        training: Indices of the training crops.
+        recipe: The recipe.
+
+    Returns:
+        Targets ``[N, 3]`` for a softmax, or P(happy) among happy and sad, ``[N, 1]``, for a
+        sigmoid; and weights ``[N]``. A face that nobody calls happy or sad has weight 0 for a
+        sigmoid.
+    """
+    weights = np.ones(len(shares), np.float32)
+    two = shares[:, :2].sum(axis=1)
+    happy = shares[:, 1:2] / np.maximum(two, 1e-9)[:, None]
+    if recipe.output == "sigmoid":
+        weights[two == 0] = 0
     if recipe.class_weights:
-        counts = np.bincount(labels[training])[: len(LABELS)]
-        for label, count in enumerate(counts):
-            weights[labels == label] = counts.sum() / (len(LABELS) * count)
-    weights[~binary] = stage.neither
-    return targets[:, 1:2] + targets[:, 2:].sum(axis=1, keepdims=True) / 2, weights
-
-
-def mixed(values: npt.NDArray[np.float32], blend: float) -> npt.NDArray[np.float32]:
-    """Mix a batch's targets or weights as `batches` mixed its crops."""
-    own: npt.NDArray[np.float32] = np.float32(blend) * values
-    return own + np.float32(1 - blend) * values[::-1]
+        sums = shares[training, :2].sum(axis=0)
+        # Linear in the shares: a contested face weighs as much as its votes do together.
+        sad_weight, happy_weight = sums.sum() / (2 * np.maximum(sums, 1e-9))
+        weights *= happy[:, 0] * happy_weight + (1 - happy[:, 0]) * sad_weight
+        if recipe.output == "softmax":
+            weights[two == 0] = 1
+    return (happy if recipe.output == "sigmoid" else shares).astype(np.float32), weights
 
 
 def binary_accuracy(targets: Any, outputs: Any) -> Any:
-    """Share of right answers, ``[B]``; a face that is neither is right by nature."""
-    half = keras.ops.equal(targets, 0.5)
+    """Return 1 for crops on the right side of one half, else 0, ``float32 [B]``."""
     right = keras.ops.equal(keras.ops.greater(outputs, 0.5), keras.ops.greater(targets, 0.5))
-    return keras.ops.cast(keras.ops.logical_or(half, right)[:, 0], "float32")
+    return keras.ops.cast(right[:, 0], "float32")

@@ -1,8 +1,8 @@
-"""Train a network on a dataset, into a run directory."""
+"""Train a network on a dataset and write a run directory."""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from happysad.dataset.load import Dataset, load
+from happysad.dataset.scan import scan
 from happysad.dataset.split import split, write_manifest
 from happysad.errors import DatasetError
 from happysad.evaluation.plots import contact_sheet, plot_history
@@ -22,6 +23,7 @@ from happysad.training.checkpoint import Epoch, Progress
 from happysad.training.fit import Data, fit
 from happysad.training.network import build_network, see_in_grey
 from happysad.training.recipe import Recipe
+from happysad.training.reliability import validation_warnings
 from happysad.training.run import Run
 
 Indices = npt.NDArray[np.intp]
@@ -29,14 +31,15 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training ended.
+    """The result of a training.
 
     Attributes:
         run: The run directory.
         best: The epoch whose weights were kept.
         training: Number of training images.
         validation: Number of validation images.
-        skipped: Number of images left out.
+        skipped: Number of images that were left out.
+        warnings: What makes the validation metrics unreliable; see `validation_warnings`.
     """
 
     run: Path
@@ -44,6 +47,7 @@ class TrainingResult:
     training: int
     validation: int
     skipped: int
+    warnings: list[str] = field(default_factory=list)
 
 
 def train(
@@ -55,41 +59,45 @@ def train(
     strict: bool = False,
     group_pattern: str | None = None,
     on_epoch: Callable[[Epoch], None] = lambda row: None,
-    fit: Callable[..., Progress] = fit,
 ) -> TrainingResult:
     """Train a network by a recipe.
 
-    Interrupted at any instant, the same call with ``resume=True`` goes on after the last finished
-    epoch and comes to the same result. On one machine the same seed gives the same network.
+    After an interruption, the same call with ``resume=True`` continues after the last finished
+    epoch, with the same result. On one machine the same seed gives the same network.
 
     Args:
         dataset_folder: A folder with ``happy/`` and ``sad/``.
-        recipe: How to train.
-        out: The run directory, made here; it must not hold another run.
-        resume: Go on with the run in ``out``, if there is one.
-        strict: Refuse a dataset that has images to be left out.
-        group_pattern: Regular expression for the part of a file's name that says who it shows;
-            one person's images stand on one side of the split.
+        recipe: The recipe.
+        out: The run directory to create; it must not contain another run.
+        resume: Continue the run in ``out``, if there is one.
+        strict: Refuse a dataset with images that would be left out.
+        group_pattern: Regular expression for the part of a file name that identifies the person;
+            a person's images stay on one side of the split.
         on_epoch: Called with each finished epoch.
-        fit: What trains the network; `happysad.cluster.parallel` has one for several workers.
 
     Returns:
-        The best epoch and the counts.
+        The best epoch, counts and warnings.
 
     Raises:
-        DatasetError: The dataset cannot be trained on, or is another than when the run began.
-        RecipeError: ``out`` holds another run.
-        ModelError: The weights to start from cannot be had.
+        DatasetError: The dataset cannot be trained on, or has changed since the run began.
+        RecipeError: ``out`` contains another run.
+        ModelError: The initial weights are not available.
     """
+    # Before anything slow, such as a download of weights.
+    scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
     if run.finished:
-        # It may have been killed between its last file and its tidying up.
+        # It may have been killed before its temporary files were removed.
         run.tidy()
         return _result(run)
     keras.utils.set_random_seed(recipe.seed)
     network = build_network(
-        recipe.input_size, dense=recipe.dense, dropout=recipe.dropout, weights=recipe.weights
+        recipe.input_size,
+        dense=recipe.dense,
+        dropout=recipe.dropout,
+        weights=recipe.weights,
+        output=recipe.output,
     )
     dataset = load(
         dataset_folder,
@@ -99,15 +107,16 @@ def train(
         group_pattern=group_pattern,
         others=recipe.others,
     )
-    if recipe.others and dataset.classes == LABELS:
+    if recipe.others and not (dataset.shares[:, 2] > 0).any():
         raise DatasetError(
-            f"{dataset_folder}: the recipe {recipe.name} trains on other emotions too; put such "
-            "faces into other/angry, other/neutral, … (happysad dataset import --others does)"
+            f"{dataset_folder}: the recipe {recipe.name} also trains on faces that are neither "
+            "happy nor sad; add them as other/neutral, other/angry ... (happysad dataset import "
+            "--others), or add votes.csv"
         )
     begun_with = run.facts().get("fingerprint", dataset.fingerprint)
     if begun_with != dataset.fingerprint:
         raise DatasetError(
-            f"{dataset_folder} has changed since {out} was begun: train anew with another --out"
+            f"{dataset_folder}: has changed since {out} was begun; give another --out"
         )
     validation = split(dataset, recipe.validation_fraction, recipe.seed)
     write_manifest(run.manifest, dataset, validation)
@@ -121,20 +130,22 @@ def train(
         _log_for_tensorboard(run, progress)
         on_epoch(progress.history[-1])
 
-    data = _some(Data(dataset.crops, dataset.labels, validation), recipe.images, recipe.seed)
+    data = _some(Data(dataset.crops, dataset.shares, validation), recipe.images, recipe.seed)
     progress = fit(network, data, recipe, run.checkpoint, finished)
-    # Again: a process killed right after the last checkpoint has not told of that epoch.
+    # Again: a process killed right after the last checkpoint has not written that epoch.
     run.write_history(progress.history)
     _draw_curves(run, progress, recipe)
+    best = progress.history[progress.best_epoch - 1]
     run.note(
-        best=asdict(progress.history[progress.best_epoch - 1]),
+        best=asdict(best),
         training=int((~validation).sum()),
         validation=int(validation.sum()),
         skipped=len(dataset.skipped),
+        warnings=validation_warnings(best.val_accuracy, _mostly(data.shares[data.validation])),
     )
     if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
         see_in_grey(network)
-    # Last of all: with this file the run is finished.
+    # Last: this file marks the run as finished.
     with atomic(run.model) as temporary:
         network.save(temporary)
     run.tidy()
@@ -143,18 +154,25 @@ def train(
 
 def _result(run: Run) -> TrainingResult:
     facts = run.facts()
-    counts = {name: facts[name] for name in ("training", "validation", "skipped")}
+    counts = {name: facts[name] for name in ("training", "validation", "skipped", "warnings")}
     return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **counts)
+
+
+def _mostly(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return whether each face that is mostly called happy or sad is happy."""
+    two = shares[shares.argmax(axis=1) < len(LABELS)]
+    labels: npt.NDArray[np.uint8] = (two[:, 1] >= two[:, 0]).astype(np.uint8)
+    return labels
 
 
 def _some(data: Data, images: int, seed: int) -> Data:
     """Keep at most ``images`` of the training images and a quarter of that for validation."""
     if not images:
         return data
-    order = np.random.default_rng(seed).permutation(len(data.labels))
+    order = np.random.default_rng(seed).permutation(len(data.shares))
     training, validation = order[~data.validation[order]], order[data.validation[order]]
     keep = np.sort(np.concatenate([training[:images], validation[: max(1, images // 4)]]))
-    return Data(data.crops[keep], data.labels[keep], data.validation[keep])
+    return Data(data.crops[keep], data.shares[keep], data.validation[keep])
 
 
 def _write_skipped(run: Run, dataset: Dataset) -> None:
@@ -171,7 +189,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def _draw_augmented(run: Run, dataset: Dataset, recipe: Recipe, chosen: Indices) -> None:
-    """Save a contact sheet: each row one training crop, as it is and as training sees it."""
+    """Save a contact sheet: each row shows a training crop and augmented copies of it."""
     rng = np.random.default_rng(recipe.seed)
     crops, captions = [], []
     for i in rng.choice(chosen, min(6, len(chosen)), replace=False):
@@ -179,7 +197,7 @@ def _draw_augmented(run: Run, dataset: Dataset, recipe: Recipe, chosen: Indices)
         captions.append(dataset.classes[dataset.labels[i]])
         crops += [augment(dataset.crops[i], recipe.augmentation, rng) for _ in range(7)]
         captions += [""] * 7
-    title = "First column: training crops; beside each, how training varies it"
+    title = "First column: training crops; beside each, augmented copies"
     contact_sheet(np.stack(crops), captions, run.augmented, columns=8, title=title)
 
 
@@ -189,8 +207,7 @@ def _draw_curves(run: Run, progress: Progress, recipe: Recipe) -> None:
     for number, stage in enumerate(recipe.stages, start=1):
         epochs = [row.epoch for row in progress.history if row.stage == number]
         if epochs:
-            task = "emotions, " if stage.task == "emotions" else ""
-            stages.append((task + stage.layers, epochs[0]))
+            stages.append((stage.layers, epochs[0]))
     plot_history(rows, run.curves, progress.best_epoch, stages)
 
 

@@ -1,0 +1,53 @@
+"""Warnings about validation results that prove little."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from happysad.prediction import LABELS
+
+FEW: Final = 50
+"""Validation splits with fewer images are too small to trust."""
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share of ``count`` images.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z = 1.96
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def validation_warnings(
+    accuracy: float, labels: Sequence[int] | npt.NDArray[np.integer]
+) -> list[str]:
+    """Return warnings for users about a validation accuracy, none where it can be trusted.
+
+    Args:
+        accuracy: Share of the validation images that are labelled correctly, 0–1.
+        labels: Their labels, 0 = sad, 1 = happy.
+    """
+    truth = np.asarray(labels)
+    count, happy = len(truth), float(np.mean(truth == 1))
+    majority = max(happy, 1 - happy)
+    warnings = []
+    if count < FEW:
+        warnings.append(
+            f"the validation split has only {count} images, so its metrics are unreliable; "
+            f"use at least {FEW}, better some hundreds"
+        )
+    low, high = wilson_interval(accuracy, count)
+    if low <= majority:
+        warnings.append(
+            f"the model may be no better than always predicting {LABELS[int(happy >= 0.5)]!r}: "
+            f"validation accuracy {accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+            f"majority class {majority:.3f}; use more images, a better recipe or "
+            "--weights happysad"
+        )
+    return warnings
