@@ -53,7 +53,6 @@ def test_without_variation_the_recipe_itself_is_tried() -> None:
         ("dropout.rate=0.2", "not the name of a value"),
         ("dropout", "give NAME=A,B,C or NAME=LOW..HIGH"),
         ("dropout=0.5..0.1", "give NAME=A,B,C or NAME=LOW..HIGH"),
-        ("stages.1.distillation=0.5", "needs a stage before it"),
     ],
 )
 def test_invalid_values_are_refused_by_name(text: str, said: str) -> None:
