@@ -19,7 +19,7 @@ help:
 	@echo "make audit          ask PyPI for known holes in what is installed; needs its network"
 	@echo "make sbom           list what is installed in build/sbom.json, CycloneDX"
 	@echo "make lowest         test with the lowest versions that pyproject.toml allows"
-	@echo "make release-model  DATA=fer2013 [WEIGHTS=file]: train the released model anew, in hours"
+	@echo "make release-model DATA=fer2013 [WEIGHTS=file]: train the bundled model, in about half an hour"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(shell test -e $@ || echo --clear) .venv
@@ -87,7 +87,7 @@ lowest: $(RELEASE)/uv
 		".[all]" --group dev
 	.venv-lowest/bin/python -m pytest -W ignore tests --ignore tests/e2e --ignore tests/scoring --ignore tests/tuning
 
-WEIGHTS ?= imagenet
+WEIGHTS ?= happysad
 release-model: $(READY)
 	$(BIN)/python tools/release_model.py $(DATA) $(WEIGHTS) build/release
 	$(BIN)/python benchmarks/recipes.py build/release/release build/release/data/test

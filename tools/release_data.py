@@ -1,11 +1,13 @@
-"""Lay out FER2013 for the release: all emotions for training, nothing that is in a test set.
+"""Lay out FER2013 and its votes for the release; training holds nothing of the test set.
 
     python tools/release_data.py FER2013 OUT
 
-FER2013 holds `training/{happy,sad}/`, `public_test/{happy,sad}/` and, as Parquet files with image
-and label, `other_training.parquet` and `other_public_test.parquet`. OUT gets `training/` and
-`test/`, each with `happy/`, `sad/` and `other/<emotion>/`. Training images that also stand in the
-test set, copied or nearly so, are left out of `training/` and listed in `left-out.csv`.
+FER2013 holds `training/{happy,sad}/`, `public_test/{happy,sad}/`, `other_training.parquet` and
+`other_public_test.parquet` (image and label), and `ferplus_votes.csv`: part, fer2013_label, file
+and a column of counts per answer (Barsoum et al. 2016, FER+). OUT gets `training/` and `test/`, each
+with `happy/`, `sad/`, `other/<emotion>/` and `votes.csv`. Training images that are copies or near
+duplicates of test images, or without a majority of votes for an expression, are left out of
+`training/` and listed in `left-out.csv`.
 """
 
 import csv
@@ -19,7 +21,12 @@ import numpy as np
 from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.importers import import_dataset
 from happysad.dataset.load import load
+from happysad.dataset.votes import VOTES_FILE
 from happysad.files import atomic, atomic_folder
+
+ANSWERS = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"
+)  # fmt: skip
 
 
 def lay_out(source: Path, final: Path) -> None:
@@ -39,24 +46,50 @@ def _fill(source: Path, out: Path) -> None:
         for label in ("happy", "sad"):
             shutil.copytree(source / part / label, out / side / label)
         print(side, dict(imported.counts))
+    left_out = _write_votes(source / "ferplus_votes.csv", out)
     training = load(out / "training", 32, others=True)
     test = load(out / "test", 32, others=True)
     pairs = near_duplicates(np.concatenate([training.thumbnails, test.thumbnails]))
     first = len(training.samples)
     crossing = pairs[(pairs < first).any(axis=1) & (pairs >= first).any(axis=1)]
-    # Read anew: loading leaves out files that stand under two labels.
+    # Hashed here: loading leaves out files that have two labels.
     known = {sha256(file.read_bytes()).hexdigest() for file in (out / "test").rglob("*.*")}
     leaked = {int(i) for i in crossing.min(axis=1)} | {
         i for i, digest in enumerate(training.sha256) if digest in known
     }
     with atomic(out / "left-out.csv") as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path"])
+        writer.writerow(["path", "reason"])
+        writer.writerows((path, "votes") for path in left_out)
         for index in sorted(leaked):
             sample = training.samples[index].path
-            writer.writerow([sample.relative_to(out).as_posix()])
+            writer.writerow([sample.relative_to(out).as_posix(), "test set"])
             sample.unlink()
-    print(f"{len(leaked)} training images left out that also stand in the test set")
+    print(f"left out of training: {len(leaked)} in the test set, {len(left_out)} without votes")
+
+
+def _write_votes(table: Path, out: Path) -> list[str]:
+    """Write votes.csv for both sides; remove training images without votes and return them."""
+    votes: dict[tuple[str, str, str], dict[str, str]] = {}
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            votes[row["part"], row["fer2013_label"], row["file"]] = row
+    left_out = []
+    for part, side in (("training", "training"), ("public_test", "test")):
+        with (out / side / VOTES_FILE).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", *ANSWERS])
+            for path in sorted((out / side).rglob("*.jpg")):
+                counts = votes.get((part, path.parent.name, path.name), {})
+                # Cells are empty where the image is not in FER+.
+                said = [float(counts.get(name) or 0) for name in ANSWERS]
+                nothing = sum(float(counts.get(name) or 0) for name in ("unknown", "NF"))
+                if sum(said) > nothing:
+                    writer.writerow([path.relative_to(out / side).as_posix(), *said])
+                elif side == "training":
+                    left_out.append(path.relative_to(out).as_posix())
+                    path.unlink()
+    return left_out
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path)
         crop_folder(photos, out, 32)
     out.rmdir()
     (photos / "groups.csv").write_text("name\n1.jpg\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match="columns path,group"):
+    with pytest.raises(DatasetError, match=r"columns 'name'; needed: path, group"):
         crop_folder(photos, out, 32)
     with pytest.raises(DatasetError, match="no such folder"):
         crop_folder(tmp_path / "gone", out, 32)

@@ -144,7 +144,7 @@ def test_parquet_with_text_labels_and_rows_without_images(tmp_path: Path) -> Non
     assert done.counts == {("training", "happy"): 1, ("training", "sad"): 1}
     assert done.bad == [
         "faces.parquet, row 3: the row holds no image bytes",
-        "faces.parquet, row 4: cannot be read (not an image, or not JPEG, PNG, WebP, BMP, GIF or "
+        "faces.parquet, row 4: cannot be read (not an image, or not JPEG, PNG, WebP, AVIF, HEIC, "
         "TIFF; convert it to JPEG)",
         "faces.parquet, row 5: has no label",
     ]
@@ -252,7 +252,6 @@ def test_an_import_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         (b"path,label\n", "holds no rows"),
         (b"path,label\nmissing.png,sad\n", "no row could be used.*missing.png: no such file"),
         (b"path,label\nshort\n", "no row could be used.*line 2: has no label"),
-        (b'path,label\n"' + b"x" * 200_000 + b'",sad\n', "a damaged CSV"),
         (b"PAR1 and nothing more", "a damaged Parquet file"),
         (b"\x89PNG\r\n\x1a\n", "neither Parquet nor a CSV"),
     ],

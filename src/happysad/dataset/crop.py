@@ -112,6 +112,6 @@ def _write_lists(folder: Path, done: CropResult) -> None:
 def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
     if not (source / GROUPS_FILE).is_file():
         return
-    groups = read_groups(source)
-    rows = [(crops[name], group) for name, group in groups.items() if name in crops]
+    names = list(crops)
+    rows = [(crops[names[index]], group) for index, group in read_groups(source, names).items()]
     atomic_csv(folder / GROUPS_FILE, ("path", "group"), rows)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from happysad.dataset.tables import LONGEST_CELL
 from happysad.errors import DatasetError, ImageError
 
 FER2013_EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -95,6 +96,7 @@ def split_name(stated: str | None) -> str:
 
 
 def _csv_rows(source: Path) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_CELL)
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

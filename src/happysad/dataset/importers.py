@@ -129,7 +129,7 @@ def _import_row(
         content = row.read()
         read_image(content)
     except ImageError as error:
-        done.bad.append(f"{row.where}: {error.reason}")
+        done.bad.append(f"{row.where}: {error.reason if error.source == 'image' else error}")
         return
     except (OSError, ValueError) as error:
         done.bad.append(f"{row.where}: {row.name!r} cannot be read ({error})")

@@ -1,16 +1,16 @@
-"""Find the labelled images of a folder with `happy/` and `sad/` in it."""
+"""List the labelled images of a dataset folder."""
 
-import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from happysad.dataset.tables import match_rows, read_table
 from happysad.errors import DatasetError
-from happysad.image import SUFFIXES
 from happysad.prediction import LABELS
+from happysad.sources import is_image_file
 
 NAMES: Final = {
     "sad": 0,
@@ -19,13 +19,13 @@ NAMES: Final = {
     "happiness": 1,
     "joy": 1,
 }
-"""The class names that are understood, in any case: name → class number."""
+"""Known class names, in any letter case: name → class number."""
 
 OTHER: Final = "other"
-"""Optional folder in a dataset's folder: faces that are neither, ``other/<emotion>/``."""
+"""Optional folder in a dataset: faces that are neither, ``other/<emotion>/``."""
 
 GROUPS_FILE: Final = "groups.csv"
-"""Optional file in a dataset's folder: `path,group`, where one group stays on one side."""
+"""Optional file in a dataset: `path,group`; a group stays on one side of the split."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sample:
     """One labelled image file.
 
     Attributes:
-        path: Where the file is.
+        path: The file.
         label: 0 = sad, 1 = happy; from 2 on the emotions below `other/`, see `classes`.
         group: Images with the same group (one person, one film) stay on one side of a split.
     """
@@ -49,7 +49,7 @@ def class_number(name: str) -> int | None:
 
 
 def classes(folder: Path) -> tuple[str, ...]:
-    """Name a dataset's classes by number: sad, happy, and other/angry, …, sorted."""
+    """Return a dataset's class names by number: sad, happy, and other/angry, …, sorted."""
     other = folder / OTHER
     found = other.iterdir() if other.is_dir() else []
     emotions = sorted(
@@ -103,7 +103,7 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Walk through all folders below one, links included, each real folder once."""
+    """Yield the images below a folder; links are followed, each real folder once."""
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -113,13 +113,13 @@ def _images(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and is_image_file(Path(parent, name)):
                 yield Path(parent, name)
 
 
 def _refuse_images(folder: Path, entry: Path) -> None:
-    """Refuse images that stand outside the two classes: nobody can say what they are."""
-    if entry.is_file() and entry.suffix.lower() in SUFFIXES:
+    """Refuse images outside the class folders: their label is unknown."""
+    if entry.is_file() and is_image_file(entry):
         raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
     if not entry.is_dir() or next(_images(entry), None) is None:
         return
@@ -150,7 +150,7 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
         pattern = re.compile(group_pattern)
     except re.error as error:
         raise DatasetError(
-            f"group pattern {group_pattern!r} is no regular expression: {error}"
+            f"group pattern {group_pattern!r} is not a valid regular expression: {error}"
         ) from error
     first = 1 if pattern.groups else 0
     matches = [pattern.search(sample.path.name) for sample in samples]
@@ -165,23 +165,27 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
     ]
 
 
-def read_groups(folder: Path) -> dict[str, str]:
-    """Read a folder's groups.csv: path, relative to the folder → group, which may be empty.
+def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
+    """Read a folder's groups.csv.
+
+    Args:
+        folder: The folder that contains it.
+        names: The images' paths relative to the folder, with forward slashes.
+
+    Returns:
+        Index in ``names`` → group; images without a group are missing.
 
     Raises:
-        DatasetError: The file is not of that form.
+        DatasetError: The file cannot be read, or a row is wrong; see `match_rows`.
     """
     path = folder / GROUPS_FILE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["path"]: row["group"] for row in csv.DictReader(file)}
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a UTF-8 CSV with the columns path,group") from error
+    rows = match_rows(path, read_table(path, ("path", "group")), names)
+    return {index: row.cells["group"] for index, row in rows.items() if row.cells["group"]}
 
 
 def _grouped_by_file(folder: Path, samples: list[Sample]) -> list[Sample]:
-    groups = {path: group or None for path, group in read_groups(folder).items()}
+    names = [sample.path.relative_to(folder).as_posix() for sample in samples]
+    groups = read_groups(folder, names)
     return [
-        Sample(sample.path, sample.label, groups.get(sample.path.relative_to(folder).as_posix()))
-        for sample in samples
+        Sample(sample.path, sample.label, groups.get(index)) for index, sample in enumerate(samples)
     ]

@@ -1,0 +1,126 @@
+"""CSV tables about a dataset's images, such as groups.csv and votes.csv."""
+
+import csv
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from happysad.errors import DatasetError
+
+# The largest limit that csv accepts on every system; cells may hold whole images.
+LONGEST_CELL: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        line: Its line in the file, from 1.
+        cells: Column name → cell, both without surrounding blanks.
+    """
+
+    line: int
+    cells: dict[str, str]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
+    """Read a CSV file with a header: UTF-8, with or without byte-order mark.
+
+    Args:
+        path: The file.
+        columns: The columns that it must have.
+
+    Raises:
+        DatasetError: The file cannot be read, lacks a column, names one twice, or has a row with
+            more cells than columns.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header, columns)
+            rows = []
+            for cells in reader:
+                if len(cells) > len(header):
+                    raise DatasetError(
+                        f"{path}, line {reader.line_num}: {len(cells)} cells, but {len(header)} "
+                        "columns; quote cells that contain commas"
+                    )
+                padded = [*cells, *[""] * (len(header) - len(cells))]
+                if any(cells):
+                    stripped = (cell.strip() for cell in padded)
+                    rows.append(Row(reader.line_num, dict(zip(header, stripped, strict=True))))
+            return rows
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is not UTF-8; save it as UTF-8 CSV") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}: is not a valid CSV file ({error})") from error
+
+
+def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None:
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise DatasetError(f"{path}: column {doubled[0]!r} occurs twice; rename one")
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise DatasetError(
+            f"{path}: columns {', '.join(map(repr, header)) or 'none'}; needed: "
+            f"{', '.join(columns)}"
+        )
+
+
+def match_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> dict[int, Row]:
+    """Find each row's image by the column ``path``.
+
+    Paths are relative to the table's folder. Backslashes, Unicode forms and a leading ``./`` do not
+    matter; letter case and folders matter only where images would be confused otherwise.
+
+    Args:
+        path: The table, for error messages.
+        rows: Its rows.
+        names: The images' paths relative to the folder, with forward slashes.
+
+    Returns:
+        Index in ``names`` → row.
+
+    Raises:
+        DatasetError: A row matches no image, or several, or an image has two rows.
+    """
+    by_key: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        plain = _plain(name)
+        for key in {plain, plain.casefold(), PurePosixPath(plain).name.casefold()}:
+            by_key[key].append(index)
+    exact = {_plain(name): index for index, name in enumerate(names)}
+    found: dict[int, Row] = {}
+    for row in rows:
+        where, given = f"{path}, line {row.line}", _plain(row.cells["path"])
+        matches = [exact[given]] if given in exact else by_key.get(given.casefold(), [])
+        if not matches:
+            if given and (path.parent / given).is_file():
+                continue  # An image that takes no part, such as one below other/.
+            raise DatasetError(f"{where}: no image {row.cells['path']!r}; correct or remove it")
+        if len(matches) > 1:
+            raise DatasetError(
+                f"{where}: {row.cells['path']!r} matches {len(matches)} images, such as "
+                f"{names[matches[0]]} and {names[matches[1]]}; give the whole path"
+            )
+        if matches[0] in found:
+            raise DatasetError(
+                f"{where}: a second row for {names[matches[0]]}, after line "
+                f"{found[matches[0]].line}; remove one"
+            )
+        found[matches[0]] = row
+    return found
+
+
+def _plain(name: str) -> str:
+    posix = unicodedata.normalize("NFC", name).replace("\\", "/")
+    return PurePosixPath(posix).as_posix() if posix else ""
