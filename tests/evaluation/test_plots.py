@@ -8,7 +8,7 @@ from PIL import Image
 from happysad.evaluation.charts import plot_reliability, plot_thresholds
 from happysad.evaluation.metrics import compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, overlay, plot_mistakes
-from happysad.evaluation.plots import contact_sheet, plot_history
+from happysad.plots import contact_sheet, plot_history
 
 CROP = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 

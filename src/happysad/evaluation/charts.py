@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from happysad.evaluation.bootstrap import ECE_BINS
 from happysad.evaluation.metrics import Estimate, Metrics
-from happysad.evaluation.plots import COLOURS, HAPPY, INK, MUTED, RULE, SAD, plot, square
+from happysad.plots import COLOURS, HAPPY, INK, MUTED, RULE, SAD, plot, square
 from happysad.prediction import LABELS
 
 Labels = npt.NDArray[np.uint8]
