@@ -62,7 +62,7 @@ def test_overlay_without_heat_is_the_grey_crop() -> None:
 
 def test_answers_at_the_ends_are_drawn(tmp_path: Path) -> None:
     labels, p = np.array([0, 1, 0, 1], np.uint8), np.array([0.0, 1.0, 1.0, 0.0])
-    metrics = compute_metrics(labels, p, band=(0.4, 0.6), bootstrap=5)
+    metrics = compute_metrics(labels, p, bootstrap=5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot_reliability(labels, p, metrics, tmp_path / "reliability.png")
