@@ -123,8 +123,9 @@ def test_a_softmax_network_is_measured_on_its_two_scores(
     tiny_network: keras.Model, testset: Path, tmp_path: Path
 ) -> None:
     features = tiny_network.get_layer("logit").input
-    three = keras.layers.Dense(3, activation="softmax")(features)
-    network = keras.Model(tiny_network.inputs, three)
+    three = keras.layers.Dense(3, name="logit")(features)
+    scores = keras.layers.Activation("softmax", name="scores")(three)
+    network = keras.Model(tiny_network.inputs, scores)
     network.save(tmp_path / "model.keras")
     evaluate(tmp_path, testset, tmp_path / "out")
     crops = load(testset, 32).crops
