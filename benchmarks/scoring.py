@@ -1,15 +1,16 @@
-"""What `happysad score` costs: against a plain loop, with two workers, and over many images.
+"""Cost of `happysad score`: against a plain loop, with two workers, over many images.
 
-python benchmarks/scoring.py [overhead] [memory] [parts] [store] [--images 2000] [--many 50000]
+python benchmarks/scoring.py [overhead] [memory] [chunks] [store] [--photos FOLDER] [--images 2000]
 
-Images are 640×480 JPEGs with a portrait that Matplotlib ships, links to ten different files.
+Images are links to ten 640×480 JPEGs of a portrait that Matplotlib ships, or the photos of a
+folder.
 
-overhead  one and two plain loops over `Detector`, one worker and two: images/s, and CPU time,
-          which other work on the machine changes less. Ray's start does not count; the best of
-          the rounds, taking turns. Then the seconds of the whole command.
-memory    resident memory of the driver and of the worker over many images of 160×120 pixels.
-parts     how many parts a second can be handed out.
-store     requests and bytes of an S3 server on this machine, for images, a tar and the rows.
+overhead  One and two plain loops over `Detector`, one worker and two: images/s, and CPU time, which
+          depends less on other load. Without Ray's start; the best of alternating rounds. Then the
+          seconds of the whole command.
+memory    Resident memory of the driver and of the worker over many images of 160×120 pixels.
+chunks    Chunks of one small image per second: the driver's overhead.
+store     Requests to an S3 server on this machine, and bytes, for objects, a tar and the rows.
 """
 
 import argparse
@@ -39,13 +40,13 @@ from happysad import Detector
 from happysad.ray_session import connect
 from happysad.scoring.job import Job
 from happysad.scoring.score import load_model, score
-from happysad.scoring.summary import Scores
+from happysad.scoring.summary import ScoringSummary
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 
 
 def make_album(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Make images of ten kinds; all but the first ten are links."""
+    """Write ten different images, and links to them."""
     folder.mkdir()
     for number in range(count):
         path = folder / f"{number:06}.jpg"
@@ -58,12 +59,12 @@ def make_album(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast images went by.
+    """The speed of scoring.
 
     Attributes:
         wall: Images/s.
-        cpu: Seconds of CPU for an image, all processes.
-        rest: Of it, what Ray's own processes and the driver took.
+        cpu: CPU seconds per image, all processes.
+        rest: Of these, Ray's own processes and the driver.
     """
 
     wall: float
@@ -72,17 +73,17 @@ class Speed:
 
 
 def loops(album: Path, count: int) -> Speed:
-    """So many loops at once, in processes of their own: what the machine gives at best."""
+    """Run loops in parallel processes: the machine's upper limit."""
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        # The first starts the processes.
+        # The first call starts the processes.
         list(pool.map(time.sleep, [1.0] * count))
         speeds = list(pool.map(plain, [album] * count))
     return Speed(sum(s.wall for s in speeds), sum(s.cpu for s in speeds) / count)
 
 
 def plain(album: Path) -> Speed:
-    """A loop over the images, in one thread."""
-    # As in the workers: there is one for each core.
+    """Loop over the images in one thread."""
+    # As in the workers, of which there is one per core.
     cv2.setNumThreads(1)
     detector, paths = Detector(), sorted(album.iterdir())
     detector.predict(str(paths[0]))
@@ -94,17 +95,18 @@ def plain(album: Path) -> Speed:
 
 
 def scored(album: Path, dest: Path, workers: int) -> Speed:
-    """A job, from the first part that each worker finished to the last but one of each."""
+    """Score, measured from each worker's first finished chunk to its last but one."""
     node: Any = ray._private.worker._global_node
     others = [processes[0].process.pid for processes in node.all_processes.values()]
     marks: list[tuple[float, float, float, int]] = []
 
-    def on_part(job: Job, scores: Scores) -> None:
+    def on_chunk(job: Job, summary: ScoringSummary) -> None:
         working = sum(seconds_of(pid) for pid in workers_of(node))
         rest = sum(seconds_of(pid) for pid in [os.getpid(), *others])
-        marks.append((time.perf_counter(), working, rest, scores.counts.images))
+        marks.append((time.perf_counter(), working, rest, summary.counts.images))
 
-    score(str(album), str(dest), model=load_model(None), part=50, workers=workers, on_part=on_part)
+    options: dict[str, Any] = {"chunk_size": 50, "workers": workers, "on_chunk": on_chunk}
+    score(str(album), str(dest), model=load_model(None), **options)
     shutil.rmtree(dest)
     first, *between = marks[workers - 1 : len(marks) - workers]
     images = sum(mark[3] for mark in between)
@@ -112,9 +114,10 @@ def scored(album: Path, dest: Path, workers: int) -> Speed:
     return Speed(images / wall, (working + rest) / images, rest / images)
 
 
-def overhead(folder: Path, count: int, rounds: int) -> None:
-    """Print how a plain loop, one worker and two compare."""
-    album = make_album(folder / "album", count, (640, 480))
+def overhead(folder: Path, photos: Path | None, count: int, rounds: int) -> None:
+    """Compare a plain loop, one worker and two."""
+    album = photos or make_album(folder / "album", count, (640, 480))
+    count = len(list(album.iterdir()))
     found: dict[str, list[Speed]] = defaultdict(list)
     with connect(None, 2):
         for _ in range(rounds):
@@ -122,7 +125,7 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
             found["one worker"].append(scored(album, folder / "one", 1))
             found["two plain loops"].append(loops(album, 2))
             found["two workers"].append(scored(album, folder / "two", 2))
-    print("| | images/s | CPU an image | of it outside the workers |")
+    print("| | images/s | CPU per image | of it outside the workers |")
     print("| --- " * 4 + "|")
     for name, speeds in found.items():
         least = min(speeds, key=lambda speed: speed.cpu)
@@ -133,66 +136,65 @@ def overhead(folder: Path, count: int, rounds: int) -> None:
         )
     start = time.perf_counter()
     command = [HAPPYSAD, "score", str(album), "--out", str(folder / "whole"), "--json"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     print(f"the whole command, {count:,} images: {time.perf_counter() - start:.1f} s")
     sizes = [path.stat().st_size for path in (folder / "whole").glob("part-*")]
-    print(f"rows: {sum(sizes) / count:.0f} bytes an image, in {len(sizes)} files", flush=True)
+    print(f"rows: {sum(sizes) / count:.0f} bytes per image, in {len(sizes)} files", flush=True)
 
 
-def parts(folder: Path, count: int) -> None:
-    """Print how many parts a second are handed out, where there is next to nothing in them."""
-    album = make_album(folder / "parts", count, (80, 60))
-    options: dict[str, Any] = {"model": load_model(None), "crop": "whole", "part": 1}
-    print("| parts of one small image each | parts/s |\n| --- | --- |")
+def small_chunks(folder: Path, count: int) -> None:
+    """Measure the rate of chunks that take hardly any time."""
+    album = make_album(folder / "chunks", count, (80, 60))
+    options: dict[str, Any] = {"model": load_model(None), "crop": "whole", "chunk_size": 1}
+    print("| chunks of one small image each | chunks/s |\n| --- | --- |")
     with connect(None, 2):
-        for name, resume in (("done", False), ("found done, with --resume", True)):
+        for name, resume in (("scored", False), ("already finished, with --resume", True)):
             times: list[float] = []
 
-            def on_part(job: Job, scores: Scores, times: list[float] = times) -> None:
+            def on_chunk(job: Job, summary: ScoringSummary, times: list[float] = times) -> None:
                 times.append(time.perf_counter())
 
-            out = str(folder / "out-parts")
-            score(str(album), out, resume=resume, on_part=on_part, **options)
+            out = str(folder / "out-chunks")
+            score(str(album), out, resume=resume, on_chunk=on_chunk, **options)
             print(f"| {name} | {(count - 1) / (times[-1] - times[0]):.0f} |", flush=True)
 
 
 def resident(pid: int) -> float:
-    """MB of memory that a process has to itself; what it shares with others is left out."""
+    """Resident memory in MB, without what is shared with other processes."""
     fields = Path(f"/proc/{pid}/statm").read_text().split()
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def memory(folder: Path, count: int) -> None:
-    """Print the driver's and a worker's memory while images go by."""
+    """Measure the driver's and a worker's memory while images are scored."""
     album = make_album(folder / "many", count, (160, 120))
     marks = [mark for mark in (1000, 5000, 10000, 20000, 30000, 40000, 50000) if mark <= count]
     images, start = 0, time.perf_counter()
     print("| images | driver | worker |\n| --- | --- | --- |")
 
-    def on_part(job: Job, scores: Scores) -> None:
+    def on_chunk(job: Job, summary: ScoringSummary) -> None:
         nonlocal images
-        images += scores.counts.images
+        images += summary.counts.images
         while marks and images >= marks[0]:
-            (worker,) = workers_of(ray._private.worker._global_node)
+            worker = max(map(resident, workers_of(ray._private.worker._global_node)))
             print(
-                f"| {marks.pop(0):,} | {resident(os.getpid()):.1f} MB "
-                f"| {resident(worker):.1f} MB |",
+                f"| {marks.pop(0):,} | {resident(os.getpid()):.1f} MB | {worker:.1f} MB |",
                 flush=True,
             )
 
-    options: dict[str, Any] = {"part": 500, "workers": 1, "on_part": on_part}
+    options: dict[str, Any] = {"chunk_size": 500, "workers": 1, "on_chunk": on_chunk}
     score(str(album), str(folder / "out"), model=load_model(None), **options)
     print(f"{count:,} images in {time.perf_counter() - start:.0f} s")
 
 
 def seconds_of(pid: int) -> float:
-    """CPU time of a process."""
+    """Return a process's CPU time."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def workers_of(node: Any) -> list[int]:
-    """Find the processes of a node that work on parts."""
+    """Return the worker processes of a node."""
     raylet = node.all_processes["raylet"][0].process.pid
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -201,13 +203,13 @@ def workers_of(node: Any) -> list[int]:
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if name.startswith("ray::Worker") and parent == raylet:
+        if name.startswith("ray::") and parent == raylet:
             found.append(int(process.name))
     return found
 
 
 def store(folder: Path) -> None:
-    """Print which requests an object store gets."""
+    """Count the requests to an object store."""
     requests: Counter[str] = Counter()
 
     def log(self: Any, code: Any = "-", size: Any = "-") -> None:
@@ -243,12 +245,13 @@ def store(folder: Path) -> None:
             f"s3://images/{name}",
             model=load_model(None),
             workers=1,
-            part=1000,
+            chunk_size=1000,
         )
         asked = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))
-        scores = outcome.scores
+        summary = outcome.summary
         print(
-            f"| {name} | {scores.size:,} | {asked} | {scores.counts.images / scores.seconds:.1f} |",
+            f"| {name} | {summary.size:,} | {asked} "
+            f"| {summary.counts.images / summary.seconds:.1f} |",
             flush=True,
         )
     server.stop()
@@ -259,18 +262,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", default=["overhead", "memory", "parts", "store"])
+    parser.add_argument("what", nargs="*", default=["overhead", "memory", "chunks", "store"])
+    parser.add_argument("--photos", type=Path, help="a folder of images, without others in it")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--many", type=int, default=50000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if "overhead" in arguments.what:
-            overhead(Path(name), arguments.images, arguments.rounds)
+            overhead(Path(name), arguments.photos, arguments.images, arguments.rounds)
         if "memory" in arguments.what:
             memory(Path(name), arguments.many)
-        if "parts" in arguments.what:
-            parts(Path(name), arguments.images)
+        if "chunks" in arguments.what:
+            small_chunks(Path(name), arguments.images)
         if "store" in arguments.what:
             store(Path(name))
 

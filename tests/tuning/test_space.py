@@ -1,4 +1,4 @@
-"""Which recipes a search tries."""
+"""The recipes that a search tries."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_values_are_tried_in_all_combinations() -> None:
     assert len(recipes(BASE, varied, trials=3)) == 3
 
 
-def test_values_of_a_range_are_drawn_the_same_each_time() -> None:
+def test_values_of_a_range_are_drawn_reproducibly() -> None:
     varied = [
         parse_vary("stages.1.learning_rate=1e-5..1e-2"),
         parse_vary("batch_size=16..128"),
@@ -38,7 +38,7 @@ def test_values_of_a_range_are_drawn_the_same_each_time() -> None:
     assert all(recipe.stages[0] == BASE.stages[0] for recipe in drawn)
 
 
-def test_nothing_varied_is_the_recipe_itself() -> None:
+def test_without_variation_the_recipe_itself_is_tried() -> None:
     assert recipes(BASE, []) == [({}, BASE)]
 
 
@@ -49,13 +49,12 @@ def test_nothing_varied_is_the_recipe_itself() -> None:
         ("dropout=0.2..3", "dropout must be from 0 to 0.95, not 3"),
         ("droput=0.2", "unknown name droput; known: name, input_size"),
         ("stages.1.layers=head,tail", r"stages\[1\].layers must be one of head, all"),
-        ("stages.7.epochs=3", "has 2 stages, numbered from 0, and no '7'"),
-        ("dropout.rate=0.2", "no such name"),
+        ("stages.7.epochs=3", "no stage '7'; the recipe has 2 stages, numbered from 0"),
+        ("dropout.rate=0.2", "not the name of a value"),
         ("dropout", "give NAME=A,B,C or NAME=LOW..HIGH"),
         ("dropout=0.5..0.1", "give NAME=A,B,C or NAME=LOW..HIGH"),
-        ("stages.1.distillation=0.5", "needs a stage before it"),
     ],
 )
-def test_what_no_recipe_can_have_is_refused_by_name(text: str, said: str) -> None:
+def test_invalid_values_are_refused_by_name(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         recipes(BASE, [parse_vary(text)])

@@ -1,4 +1,4 @@
-"""A search as a user does it, on a real Ray."""
+"""`happysad tune` on a real Ray."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_a_killed_search_goes_on_and_ends_with_the_best_recipe(
+def test_a_killed_search_continues_and_writes_the_best_recipe(
     faces: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "search"
@@ -61,7 +61,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_best_recipe(
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/model.keras")}
 
     again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 2 and "--resume to go on" in again.stderr
+    assert again.returncode == 2 and "continue with --resume" in again.stderr
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert done.returncode == 1, f"some failed; {done.stderr}"
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
@@ -82,7 +82,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_best_recipe(
     assert (out / "trials.png").is_file()
 
 
-def test_what_falls_behind_is_stopped_and_stays_so(
+def test_a_trial_that_falls_behind_is_stopped_and_stays_stopped(
     faces: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     base = read_recipe(str(recipe_file))
@@ -90,7 +90,7 @@ def test_what_falls_behind_is_stopped_and_stays_so(
     out = tmp_path / "search"
     with pytest.raises(HappysadError, match="no Ray cluster at this address"):
         tune(faces, base, varied, out, address="127.0.0.1:9")
-    # As if it had come as far as this.
+    # The state of an interrupted search.
     for number, (loss, epochs) in enumerate([(0.5, 9), (0.9, 4)]):
         run = Run(out / f"{number:03}")
         run.write_history(
@@ -105,12 +105,12 @@ def test_what_falls_behind_is_stopped_and_stays_so(
         assert [ranked.values["dropout"] for ranked in search.recipes] == [0.1, 0.4]
 
 
-def test_what_cannot_be_is_said_before_anything_is_trained(
+def test_errors_are_reported_before_anything_is_trained(
     faces: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     base = read_recipe(str(recipe_file))
     with pytest.raises(DatasetError, match="no such folder"):
         tune(tmp_path / "nothing", base, [], tmp_path / "t")
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RecipeError, match="no search"):
+    with pytest.raises(RecipeError, match="not a search"):
         tune(faces, base, [], tmp_path)

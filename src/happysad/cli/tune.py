@@ -1,4 +1,4 @@
-"""`happysad tune`: search for a better recipe, and see how much a seed decides."""
+"""`happysad tune`: hyperparameter search, and the spread over seeds."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from happysad.cli.train import choose_recipe
 
 if TYPE_CHECKING:
     from happysad.training.checkpoint import Epoch
-    from happysad.tuning.ranking import Figure, Outcome, Trial
+    from happysad.tuning.ranking import Mean, Outcome, Trial
     from happysad.tuning.tune import SearchResult
 
 
@@ -30,58 +30,56 @@ def tune(
         Path, typer.Argument(help="Folder with happy/ and sad/ subfolders of face images.")
     ],
     out: Annotated[
-        Path, typer.Option(help="The folder to make: a run for each trial, tables, best.toml.")
+        Path, typer.Option(help="A new folder for a run per trial, tables, a plot and best.toml.")
     ],
-    recipe: Annotated[str | None, typer.Option(help="What to vary; as for happysad train.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe to vary; see happysad train.")] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="A name of the recipe, and A,B,C or LOW..HIGH; may be given several times.",
+            help="Hyperparameter and its values: A,B,C or LOW..HIGH. May be repeated.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe. Default: 1.")] = 1,
     trials: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Recipes to draw at random. Default: all combinations; with a range: 16.",
+            help="Recipes to draw at random. Default: all combinations; 16 with a range.",
         ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="What to start from; as for happysad train.")
+        str | None, typer.Option(help="Weights to start from; see happysad train.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="About a minute each: to see that all is wired.")
+        bool, typer.Option("--quick", help="Smoke test (about a minute per training).")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the search in --out.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the search in --out.")] = False,
     group_pattern: Annotated[
-        str | None, typer.Option(help="Who a file shows; as for happysad train.")
+        str | None, typer.Option(help="Person a file shows; see happysad train.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object.")
     ] = False,
     address: Address = None,
     cpus: Annotated[
-        int, typer.Option(min=1, help="Cores for each training.", rich_help_panel=CLUSTER)
+        int, typer.Option(min=1, help="CPUs of each training. Default: 1.", rich_help_panel=CLUSTER)
     ] = 1,
     concurrency: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Trainings at once; else as many as there are cores for.",
+            help="Trainings at once. Default: as many as there are CPUs for.",
             rich_help_panel=CLUSTER,
         ),
     ] = None,
 ) -> None:
-    """Train by many recipes, and tell which has the lowest validation loss.
+    """Search for the recipe with the lowest validation loss.
 
-    What falls behind is stopped early, unless there are --seeds to be averaged.
-    Without --vary, --seeds tells the mean and spread of one recipe. Interrupted
-    or killed, the same command with --resume goes on. The exit status is 1 if
-    some trainings failed.
+    Trainings that fall behind are stopped early, except with --seeds, which are
+    averaged. --seeds without --vary gives the mean and spread of one recipe. After
+    an interruption, the same command with --resume continues. The exit status is 1
+    if some trainings failed.
 
     Examples:
       happysad tune faces/ --vary dropout=0.2,0.5 --out dropouts
@@ -89,28 +87,27 @@ def tune(
       happysad tune faces/ --recipe fine-tune --seeds 5 --out seeds
     """
     from happysad.progress import progress_bar
-    from happysad.tuning.ranking import as_json as jsonable
+    from happysad.tuning.ranking import to_dict
     from happysad.tuning.space import parse_vary
     from happysad.tuning.tune import tune as run
 
     base = choose_recipe(recipe, weights, quick)
     varied = [parse_vary(text) for text in vary or []]
-    console = Console(file=sys.stderr if as_json else sys.stdout, soft_wrap=True, highlight=False)
+    console = Console(
+        file=sys.stderr if as_json else sys.stdout, soft_wrap=True, highlight=False, markup=False
+    )
     bar = progress_bar()
+    task = bar.add_task("Starting Ray", total=None)
 
     def on_epoch(trial: "Trial", row: "Epoch", total: int) -> None:
-        if not bar.tasks:
-            bar.add_task("", total=total)
         text = f"{trial.number:03}, epoch {row.epoch}: val loss {row.val_loss:.4f}"
-        bar.update(bar.task_ids[0], description=text)
+        bar.update(task, description=text, total=total)
 
     def on_trial(trial: "Trial", outcome: "Outcome", total: int) -> None:
-        if not bar.tasks:
-            bar.add_task("", total=total)
-        bar.advance(bar.task_ids[0])
+        bar.update(task, advance=1, total=total)
         console.print(_line(trial, outcome))
 
-    # Ray prints there, too, when it loses a worker or a node.
+    # Ray also prints to standard output when it loses a worker or a node.
     with resumable(), redirect_stdout(sys.stderr), bar:
         search = run(
             dataset,
@@ -128,7 +125,7 @@ def tune(
             on_trial=on_trial,
         )
     if as_json:
-        ranked = [jsonable(ranked) for ranked in search.recipes]
+        ranked = [to_dict(recipe) for recipe in search.recipes]
         print(json.dumps({"schema": 1, "best": str(search.best), "recipes": ranked}, indent=2))
     else:
         _print(search, console)
@@ -137,13 +134,14 @@ def tune(
 
 
 def _line(trial: "Trial", outcome: "Outcome") -> str:
-    from happysad.tuning.chart import name
+    from happysad.tuning.chart import recipe_name
 
-    told = f"{outcome.run.name}  {outcome.state}  {name(trial.values)}, seed {outcome.seed}"
+    trained = f"{recipe_name(trial.values)}, seed {outcome.seed}"
+    line = f"{outcome.run.name}  {outcome.state}  {trained}"
     if outcome.problem:
-        return f"{told}: {outcome.problem}"
+        return f"{line}: {outcome.problem}"
     return (
-        f"{told}: {outcome.epochs} epochs, val loss {outcome.val_loss:.4f}, "
+        f"{line}: {outcome.epochs} epochs, val loss {outcome.val_loss:.4f}, "
         f"val accuracy {outcome.val_accuracy:.4f}"
     )
 
@@ -158,17 +156,17 @@ def _print(search: "SearchResult", console: Console) -> None:
         table.add_row(
             *(str(value) for value in recipe.values.values()),
             f"{recipe.finished} of {len(recipe.outcomes)}",
-            _figure(recipe.val_loss, best.val_loss),
-            _figure(recipe.val_accuracy, best.val_accuracy),
+            _mean(recipe.val_loss, best.val_loss),
+            _mean(recipe.val_accuracy, best.val_accuracy),
             best.run.name,
         )
     console.print(table)
     console.print(f"best recipe: {search.best}\nnext: happysad train FACES --recipe {search.best}")
 
 
-def _figure(figure: "Figure | None", reached: float | None) -> str:
-    """Mean and deviation over seeds; in brackets what a recipe reached before it was stopped."""
-    if figure is None:
+def _mean(mean: "Mean | None", reached: float | None) -> str:
+    """Format mean and deviation over seeds; in parentheses a value before an early stop."""
+    if mean is None:
         return "" if reached is None else f"({reached:.4f})"
-    spread = "" if figure.deviation is None else f" ± {figure.deviation:.4f}"
-    return f"{figure.mean:.4f}{spread}"
+    spread = "" if mean.deviation is None else f" ± {mean.deviation:.4f}"
+    return f"{mean.mean:.4f}{spread}"

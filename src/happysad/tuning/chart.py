@@ -1,4 +1,4 @@
-"""The chart of a search."""
+"""The plot of a search."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ from matplotlib.ticker import PercentFormatter
 
 from happysad.plots import HAPPY, INK, MUTED, SAD, plot
 from happysad.training.run import Run
-from happysad.tuning.ranking import Ranked
+from happysad.tuning.ranking import RankedRecipe
 
 _ROWS: Final = 20
 
 
-def plot_search(ranked: Sequence[Ranked], path: Path) -> None:
-    """Draw each trial's validation loss by epoch, and beside it what the best recipes came to.
+def plot_search(ranked: Sequence[RankedRecipe], path: Path) -> None:
+    """Plot each trial's validation loss by epoch, and the best recipes' validation accuracy.
 
     Args:
-        ranked: From the best down; the first is drawn in a colour of its own.
-        path: Where the PNG is to be.
+        ranked: Best first; the first is highlighted.
+        path: The PNG file.
     """
     shown = ranked[:_ROWS]
     with plot(path, width=12, height=max(4.6, 1.6 + 0.3 * len(shown))) as figure:
@@ -39,7 +39,7 @@ def plot_search(ranked: Sequence[Ranked], path: Path) -> None:
         curves.plot([], [], color=_colour(1, "stopped"), label="stopped early")
         curves.xaxis.get_major_locator().set_params(integer=True)
         curves.legend(loc="best")
-        dots.set(title="Validation accuracy, a dot for each seed", ylim=(len(shown) - 0.5, -0.5))
+        dots.set(title="Validation accuracy, one dot per seed", ylim=(len(shown) - 0.5, -0.5))
         for place, recipe in enumerate(shown):
             for outcome in recipe.outcomes:
                 if outcome.val_accuracy is not None:
@@ -47,12 +47,12 @@ def plot_search(ranked: Sequence[Ranked], path: Path) -> None:
                     dots.plot(outcome.val_accuracy, place, "o", color=colour, alpha=0.8)
             if recipe.val_accuracy:
                 dots.plot(recipe.val_accuracy.mean, place, "|", color=INK, markersize=16)
-        dots.set_yticks(range(len(shown)), [name(recipe.values) for recipe in shown])
+        dots.set_yticks(range(len(shown)), [recipe_name(recipe.values) for recipe in shown])
         dots.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def name(values: dict[str, Any]) -> str:
-    """Say in one line what makes a recipe another."""
+def recipe_name(values: dict[str, Any]) -> str:
+    """Describe a recipe by the values that vary."""
     return ", ".join(f"{name}={value}" for name, value in values.items()) or "the recipe"
 
 

@@ -1,4 +1,4 @@
-"""What a search came to: its trials, and its recipes from the best down."""
+"""The outcome of a search: its trials, and its recipes ranked by validation loss."""
 
 import math
 import statistics
@@ -16,9 +16,9 @@ class Trial:
     """One training of a search.
 
     Attributes:
-        number: From 0; the run directory's name.
-        values: What was varied.
-        recipe: By which it trains.
+        number: From 0; names the run directory.
+        values: The hyperparameters that vary.
+        recipe: The recipe with these values.
     """
 
     number: int
@@ -32,11 +32,12 @@ class Outcome:
 
     Attributes:
         run: Its run directory.
-        seed: Of its recipe.
-        state: ``"finished"``; ``"stopped"`` early, for others were ahead; or ``"failed"``.
-        epochs: How many it had.
-        val_loss: Validation log loss of its best epoch in the last stage it reached.
-        val_accuracy: Of that epoch.
+        seed: Its recipe's seed.
+        state: ``"finished"``; ``"stopped"`` early, because other trials were better; or
+            ``"failed"``.
+        epochs: Number of epochs trained.
+        val_loss: Validation log loss of the best epoch in the last stage reached.
+        val_accuracy: Validation accuracy of that epoch.
         problem: Why it failed.
     """
 
@@ -50,67 +51,67 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A mean over seeds and its standard deviation, None for a single seed."""
+class Mean:
+    """A metric's mean over seeds and its standard deviation, None for a single seed."""
 
     mean: float
     deviation: float | None
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """One recipe and its trials, one for each seed.
+class RankedRecipe:
+    """A recipe and its trials, one for each seed.
 
     Attributes:
-        values: What was varied.
-        recipe: The recipe, with the seed of its first trial.
-        outcomes: Of its trials.
-        val_loss: Over the finished trials, or None.
-        val_accuracy: Over the finished trials, or None.
+        values: The hyperparameters that vary.
+        recipe: The recipe with the seed of its first trial.
+        outcomes: Its trials' outcomes.
+        val_loss: Over the finished trials; None where there is none.
+        val_accuracy: Likewise.
     """
 
     values: dict[str, Any]
     recipe: Recipe
     outcomes: tuple[Outcome, ...]
-    val_loss: Figure | None
-    val_accuracy: Figure | None
+    val_loss: Mean | None
+    val_accuracy: Mean | None
 
     @property
     def finished(self) -> int:
-        """How many of its trials came to their end."""
+        """Number of finished trials."""
         return sum(outcome.state == "finished" for outcome in self.outcomes)
 
     @property
     def best(self) -> Outcome:
-        """Its trial of lowest validation loss, of those that came furthest."""
+        """The trial of lowest validation loss, finished ones first."""
         order = ("finished", "stopped", "failed")
         return min(self.outcomes, key=lambda o: (order.index(o.state), _loss(o)))
 
 
-def rank(trials: Sequence[Trial], outcomes: Sequence[Outcome], seeds: int) -> list[Ranked]:
-    """Sort recipes: the more of its seeds came to their end the better, then by mean loss.
+def rank(trials: Sequence[Trial], outcomes: Sequence[Outcome], seeds: int) -> list[RankedRecipe]:
+    """Rank recipes by the number of finished trials, then by mean validation loss.
 
     Args:
-        trials: All seeds of the first recipe, then all of the second, and so on.
-        outcomes: One for each.
-        seeds: How many there are of each recipe.
+        trials: Grouped by recipe.
+        outcomes: One for each trial.
+        seeds: Number of trials of each recipe.
     """
     ranked = []
     for start in range(0, len(trials), seeds):
         same = tuple(outcomes[start : start + seeds])
         loss, accuracy = (
-            _figure([getattr(o, name) for o in same if o.state == "finished"])
+            _mean([getattr(o, name) for o in same if o.state == "finished"])
             for name in ("val_loss", "val_accuracy")
         )
         first = trials[start]
-        ranked.append(Ranked(first.values, first.recipe, same, loss, accuracy))
+        ranked.append(RankedRecipe(first.values, first.recipe, same, loss, accuracy))
     return sorted(
         ranked, key=lambda r: (-r.finished, r.val_loss.mean if r.val_loss else _loss(r.best))
     )
 
 
-def or_worst(loss: float) -> float:
-    """Put the worst in the place of a loss that is no number, which compares with nothing."""
+def finite(loss: float) -> float:
+    """Replace a loss that is not a number, which cannot be compared, by a very large one."""
     return loss if math.isfinite(loss) else 1e9
 
 
@@ -118,14 +119,14 @@ def _loss(outcome: Outcome) -> float:
     return math.inf if outcome.val_loss is None else outcome.val_loss
 
 
-def _figure(values: list[float]) -> Figure | None:
+def _mean(values: list[float]) -> Mean | None:
     if not values:
         return None
-    return Figure(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+    return Mean(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def write_table(path: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
-    """Write a CSV file with a row for each trial: what varied, and how it ended."""
+    """Write a CSV file with a row for each trial: its values and its outcome."""
     rows = [
         trial.values | asdict(outcome) | {"run": outcome.run.name}
         for trial, outcome in zip(trials, outcomes, strict=True)
@@ -133,8 +134,8 @@ def write_table(path: Path, trials: Sequence[Trial], outcomes: Sequence[Outcome]
     atomic_csv(path, list(rows[0]), (row.values() for row in rows))
 
 
-def as_json(recipe: Ranked) -> dict[str, Any]:
-    """Turn a ranked recipe into what JSON can hold."""
+def to_dict(recipe: RankedRecipe) -> dict[str, Any]:
+    """Convert to JSON values."""
     values = asdict(recipe)
     del values["recipe"]
     return values | {"outcomes": [o | {"run": str(o["run"])} for o in values["outcomes"]]}

@@ -1,4 +1,4 @@
-"""Which recipes a search tries: a recipe, and what of it varies."""
+"""The search space: a recipe and the hyperparameters that vary."""
 
 import math
 import tomllib
@@ -13,20 +13,20 @@ from happysad.errors import RecipeError
 from happysad.training.recipe import Recipe, recipe_from, recipe_toml
 
 TRIALS: Final = 16
-"""Recipes that are drawn where a range is given, and no number."""
+"""Default number of recipes drawn where a range is given."""
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Vary:
-    """A value of the recipe that varies.
+    """A hyperparameter that varies.
 
     Attributes:
-        name: Where it stands: ``"dropout"``, ``"stages.0.learning_rate"``.
-        choices: The values it takes; of a range, its two ends.
-        range: Whether values between the two are drawn: whole numbers where both ends are, and
-            evenly in the logarithm where one is ten times the other or more.
+        name: Its path in the recipe: ``"dropout"``, ``"stages.0.learning_rate"``.
+        choices: Its values; the two ends of a range.
+        range: Whether values between the ends are drawn: integers if both ends are, and uniform in
+            the logarithm if the ends differ by a factor of 10 or more.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Vary:
     range: bool = False
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Draw a value; fractions have three digits, so that recipes stay readable."""
+        """Draw a value, rounded to three significant digits."""
         if not self.range:
             return self.choices[rng.integers(len(self.choices))]
         low, high = self.choices
@@ -52,7 +52,7 @@ def parse_vary(text: str) -> Vary:
     """Read ``NAME=A,B,C`` or ``NAME=LOW..HIGH``.
 
     Raises:
-        RecipeError: It is neither.
+        RecipeError: Invalid syntax.
     """
     name, equals, values = text.partition("=")
     name = name.strip().replace("[", ".").replace("]", "")
@@ -65,14 +65,14 @@ def parse_vary(text: str) -> Vary:
     )
     if not (name and equals and choices and ordered):
         raise RecipeError(
-            f"--vary {text!r}: give NAME=A,B,C or NAME=LOW..HIGH, such as "
+            f"--vary {text!r}: invalid; give NAME=A,B,C or NAME=LOW..HIGH, such as "
             "stages.0.learning_rate=1e-4..1e-2"
         )
     return Vary(name, choices, bool(dots))
 
 
 def _parse(text: str) -> tuple[Any, ...]:
-    """Read values as TOML does, and words without their quotes."""
+    """Parse TOML values; words need no quotes."""
     try:
         return tuple(tomllib.loads(f"values = [{text}]")["values"])
     except tomllib.TOMLDecodeError:
@@ -82,16 +82,16 @@ def _parse(text: str) -> tuple[Any, ...]:
 def recipes(
     base: Recipe, varied: Sequence[Vary], trials: int | None = None
 ) -> list[tuple[Values, Recipe]]:
-    """List the recipes to try, each with the values that make it another.
+    """List the recipes to try, each with its values of the varied hyperparameters.
 
     Args:
-        base: The recipe that they are made from; its seed decides what is drawn.
-        varied: What varies. Nothing: the one recipe is tried.
-        trials: How many to draw at random. None takes all combinations, or where there is a
-            range draws `TRIALS`.
+        base: The recipe to vary; its seed determines what is drawn.
+        varied: What varies; empty for the recipe itself.
+        trials: Number of recipes to draw at random; default: all combinations, or `TRIALS` where
+            there is a range.
 
     Raises:
-        RecipeError: No such name, or a value that it cannot have.
+        RecipeError: Unknown name or invalid value.
     """
     for vary in varied:
         for value in vary.choices:
@@ -105,16 +105,16 @@ def recipes(
         drawn = [dict(zip(names, values, strict=True)) for values in every]
         if trials and trials < len(drawn):
             drawn = [drawn[i] for i in sorted(rng.permutation(len(drawn))[:trials])]
-    # A narrow range of whole numbers is soon exhausted.
+    # A narrow range of integers gives duplicates.
     unique = {with_values(base, values): values for values in drawn}
     return [(values, recipe) for recipe, values in unique.items()]
 
 
 def with_values(base: Recipe, values: Values) -> Recipe:
-    """Change values of a recipe, each checked as in a file.
+    """Replace values of a recipe, validated as when a file is read.
 
     Raises:
-        RecipeError: No such name, or a value that it cannot have.
+        RecipeError: Unknown name or invalid value.
     """
     content = tomllib.loads(recipe_toml(base))
     for name, value in values.items():
@@ -130,7 +130,7 @@ def _set(content: Any, name: str, value: Any) -> None:
         elif isinstance(content, dict):
             content = content.setdefault(part, {})
     if not isinstance(content, dict):
-        raise RecipeError(f"--vary {name}: no such name in a recipe")
+        raise RecipeError(f"--vary {name}: not the name of a value in a recipe")
     content[last] = value
 
 
@@ -138,5 +138,5 @@ def _index(content: list[Any], part: str, name: str) -> int:
     if part.isdecimal() and int(part) < len(content):
         return int(part)
     raise RecipeError(
-        f"--vary {name}: the recipe has {len(content)} stages, numbered from 0, and no {part!r}"
+        f"--vary {name}: no stage {part!r}; the recipe has {len(content)} stages, numbered from 0"
     )

@@ -1,8 +1,8 @@
-"""Train by many recipes and from many seeds, on Ray Tune, and stop early what falls behind.
+"""Hyperparameter search on Ray Tune.
 
-A trial is an ordinary run directory, and all that a search knows is in those and in its two files
-``search.json`` and ``trials.csv``: taken up again, it tells Ray anew what each trial has shown so
-far, and those that were under way go on from their checkpoints.
+Each trial is an ordinary run directory. All state of a search is in these and in its files
+``search.json`` and ``trials.csv``: a resumed search reports to Ray again what each trial has
+reached, and unfinished trials continue from their checkpoints.
 """
 
 import csv
@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from happysad.ray_session import connect
 
-# Ray would keep files of its own for every result, and answer Ctrl-C in its own way.
+# Disable Ray's log files for each result and its handler of Ctrl-C.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-# With this, its verbosity 0 is silence.
+# Without this, Ray prints even at verbosity 0.
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
 
 from ray import tune as ray_tune
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from happysad.cores import cores
 from happysad.dataset.scan import scan
@@ -35,25 +35,29 @@ from happysad.training.checkpoint import Epoch
 from happysad.training.recipe import Recipe, recipe_toml
 from happysad.training.run import Run
 from happysad.tuning.chart import plot_search
-from happysad.tuning.halving import Halving
-from happysad.tuning.ranking import Outcome, Ranked, Trial, or_worst, rank, write_table
+from happysad.tuning.ranking import Outcome, RankedRecipe, Trial, finite, rank, write_table
 from happysad.tuning.space import Vary, recipes
-from happysad.tuning.threads import limit_threads
 
 _RETRIES: Final = 2
-"""Times that a trial goes on after its process or node was lost."""
+"""Times that a trial continues after its process or node was lost."""
+
+_RUNG: Final = 33
+"""Percentage of its epochs after which a trial may be stopped; earlier is the warm-up."""
+
+_REDUCTION: Final = 3
+"""A trial continues if it is in the best third of those that have come as far."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What came of a search.
+    """A finished search.
 
     Attributes:
-        recipes: From the best down.
+        recipes: Best first.
         best: The file of the best recipe.
     """
 
-    recipes: list[Ranked]
+    recipes: list[RankedRecipe]
     best: Path
 
 
@@ -73,39 +77,39 @@ def tune(
     on_epoch: Callable[[Trial, Epoch, int], None] = lambda trial, row, total: None,
     on_trial: Callable[[Trial, Outcome, int], None] = lambda trial, outcome, total: None,
 ) -> SearchResult:
-    """Search for the recipe of lowest validation loss.
+    """Search for the recipe with the lowest validation loss.
 
-    Trials compete: asynchronous successive halving, Li et al. 2020, "A System for Massively
-    Parallel Hyperparameter Tuning". Several seeds of a recipe are there to be averaged, and each
-    has a split of its own, so with them all trials come to their end.
+    Trials are stopped early by asynchronous successive halving (Li et al. 2020, "A System for
+    Massively Parallel Hyperparameter Tuning"). With several seeds of each recipe, which are
+    averaged and whose losses are of different splits, all trials are finished.
 
     Args:
-        dataset: A folder with ``happy/`` and ``sad/``. On a cluster it and ``out`` must be at the
+        dataset: A folder with ``happy/`` and ``sad/``. On a cluster it and ``out`` must have the
             same path on every node.
         base: The recipe to vary.
-        varied: What of it varies.
-        out: The folder to make: run directories ``000``, ``001``, …, ``trials.csv``,
-            ``trials.png``, and ``best.toml``.
-        trials: See `recipes`.
+        varied: What varies.
+        out: A new folder for run directories ``000``, ``001``, …, ``trials.csv``, ``trials.png``
+            and ``best.toml``.
+        trials: Number of recipes, see `recipes`.
         seeds: Trials of each recipe, with its seed, the next, and so on.
-        cpus: Cores of each trial.
-        concurrency: Trials at once, at most; None = as many as there are cores for.
-        address: Of a Ray cluster, see `session`; None = this machine alone.
+        cpus: CPUs of each trial.
+        concurrency: Maximum number of trials at once; default: as many as there are CPUs for.
+        address: See `happysad.ray_session.connect`.
         group_pattern: See `happysad.training.train.train`.
-        resume: Go on with the search in ``out``, if there is one.
+        resume: Continue the search in ``out``, if there is one.
         on_epoch: Called with each epoch of each trial, and the number of trials.
-        on_trial: Called with each trial that has ended, and the number of trials.
+        on_trial: Called with each trial that ended, and the number of trials.
 
     Raises:
-        RecipeError: A name or value that no recipe has, or ``out`` holds another search.
-        DatasetError: The dataset cannot be trained on.
-        HappysadError: There is no such cluster, or all trials failed.
+        RecipeError: Unknown name or invalid value, or ``out`` holds another search.
+        DatasetError: The dataset cannot be used for training.
+        HappysadError: The cluster cannot be reached, or no trial was finished.
     """
     dataset, out = dataset.resolve(), out.resolve()
     if Path(base.weights).is_file():
         base = replace(base, weights=str(Path(base.weights).resolve()))
     plan = _plan(base, recipes(base, varied, trials), seeds)
-    # What would fail in every trial fails here.
+    # Fail early on a dataset that would fail every trial.
     scan(dataset, group_pattern=group_pattern, others=base.others)
     _begin(out, plan, resume)
     outcomes = _Outcomes(out, plan, on_epoch, on_trial)
@@ -115,7 +119,7 @@ def tune(
     ranked = rank(plan, ended, seeds)
     if not any(recipe.finished for recipe in ranked):
         problem = next(outcome.problem for outcome in ended if outcome.problem)
-        raise HappysadError(f"{out}: no trial came to its end; the first: {problem}")
+        raise HappysadError(f"{out}: no trial was finished; the first error: {problem}")
     best = out / "best.toml"
     atomic_text(best, _best_toml(ranked[0], len(ranked)))
     plot_search(ranked, out / "trials.png")
@@ -132,21 +136,21 @@ def _plan(base: Recipe, tried: Sequence[tuple[dict[str, Any], Recipe]], seeds: i
 
 
 def _begin(out: Path, plan: list[Trial], resume: bool) -> None:
-    """Claim the folder, or check that it is this search's when resuming."""
+    """Start a search in the folder, or check that the one to resume is the same."""
     file = out / "search.json"
     content = json.dumps([asdict(trial) for trial in plan], indent=1)
     if file.is_file():
         if not resume:
             raise RecipeError(
-                f"{out} exists: give another --out, or --resume to go on with the search"
+                f"{out}: holds a search; give another --out, or continue with --resume"
             )
         if file.read_text("utf-8") != content:
             raise RecipeError(
-                f"{out} was begun with other recipes ({file}); resume with the same options, or "
-                "give another --out"
+                f"{out}: holds a search of other recipes ({file}); resume with the same options, "
+                "or give another --out"
             )
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise RecipeError(f"{out} exists and is no search: give another --out")
+        raise RecipeError(f"{out}: exists and is not a search; give another --out")
     else:
         atomic_text(file, content)
 
@@ -161,7 +165,7 @@ def _search(
     group_pattern: str | None,
     seeds: int,
 ) -> None:
-    # A bad trial's traceback would be printed; its problem is told in the table.
+    # Tracebacks of failed trials would be printed; the table states their problems.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     train = ray_tune.with_parameters(
         _train,
@@ -178,9 +182,9 @@ def _search(
             ray_tune.with_resources(train, {"cpu": cpus}),
             param_space={"number": ray_tune.grid_search([trial.number for trial in plan])},
             tune_config=ray_tune.TuneConfig(
-                scheduler=FIFOScheduler() if seeds > 1 else Halving(plan),
+                scheduler=_scheduler(plan, seeds),
                 max_concurrent_trials=concurrency,
-                # A process of its own for each: it ends with its memory and its threads.
+                # A process for each trial, whose memory and threads end with it.
                 reuse_actors=False,
             ),
             run_config=ray_tune.RunConfig(
@@ -194,6 +198,25 @@ def _search(
         shutil.rmtree(storage, ignore_errors=True)
 
 
+def _scheduler(plan: list[Trial], seeds: int) -> TrialScheduler:
+    if seeds > 1 or min(map(_epochs, plan)) == 1:
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr="percent",
+        metric="finite_val_loss",
+        mode="min",
+        grace_period=_RUNG,
+        reduction_factor=_REDUCTION,
+        # No further rung: a trial must not be stopped at its last epoch, before its model is saved.
+        max_t=_REDUCTION * _RUNG - 1,
+        stop_last_trials=False,
+    )
+
+
+def _epochs(trial: Trial) -> int:
+    return sum(stage.epochs for stage in trial.recipe.stages)
+
+
 def _train(
     config: dict[str, int],
     dataset: Path,
@@ -203,18 +226,21 @@ def _train(
     cpus: int,
     group_pattern: str | None,
 ) -> None:
-    """Be a trial, in a process of Ray's."""
+    """Run a trial, in a process of Ray's."""
     number = config["number"]
     run = _run(out, number)
 
     def report(row: Epoch) -> None:
-        ray_tune.report(asdict(row) | {"loss_or_worst": or_worst(row.val_loss)})
+        percent = 100 * row.epoch // _epochs(plan[number])
+        ray_tune.report(asdict(row) | {"percent": percent, "finite_val_loss": finite(row.val_loss)})
 
     for row in run.read_history():
         report(row)
     if run.finished or number in stopped:
         return
-    limit_threads(cpus)
+    # TensorFlow reads these when it is imported.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(cpus)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from happysad.training.train import train
 
     try:
@@ -227,7 +253,7 @@ def _train(
             on_epoch=report,
         )
     except HappysadError as error:
-        # Trying again would not help.
+        # Reported rather than raised: a retry would fail as well.
         ray_tune.report({"problem": str(error)})
 
 
@@ -236,7 +262,7 @@ def _run(out: Path, number: int) -> Run:
 
 
 class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
-    """Follows the trials, and keeps trials.csv and the plot."""
+    """Follows the trials and writes trials.csv."""
 
     def __init__(
         self,
@@ -256,7 +282,7 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
                 }
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray keeps a copy of all that it is given; nothing is ever made from it.
+        # Ray pickles callbacks into its experiment state, which is not used here.
         return {}
 
     def on_trial_result(
@@ -274,20 +300,20 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
             self._end(number, "finished" if _run(self.out, number).finished else "stopped")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        lines = str(trial.get_error() or "its process was lost").strip().splitlines()
+        lines = str(trial.get_error() or "the process died").strip().splitlines()
         self._end(trial.config["number"], "failed", lines[-1])
 
     def _end(self, number: int, state: str, problem: str | None = None) -> None:
         self.states[number] = state, problem
         if state == "stopped":
-            # Whoever lets the run go on has it made again.
+            # A run that is continued creates it again.
             _run(self.out, number).crops.unlink(missing_ok=True)
         outcomes = self.ended()
         write_table(self.table, self.plan, outcomes)
         self.on_trial(self.plan[number], outcomes[number], len(self.plan))
 
     def ended(self) -> list[Outcome]:
-        """How each trial has ended, or stands."""
+        """Return each trial's outcome so far."""
         return [self._outcome(trial) for trial in self.plan]
 
     def _outcome(self, trial: Trial) -> Outcome:
@@ -297,10 +323,10 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
             state = "stopped"
         history = run.read_history()
         last = [row for row in history if row.stage == history[-1].stage]
-        best = min(last, key=lambda row: or_worst(row.val_loss), default=None)
+        best = min(last, key=lambda row: finite(row.val_loss), default=None)
         if best and state == "finished" and not math.isfinite(best.val_loss):
             state = "failed"
-            problem = "the validation loss is not a number; is the learning rate too high?"
+            problem = "the validation loss is not a number; lower the learning rate"
         return Outcome(
             run=run.path,
             seed=trial.recipe.seed,
@@ -312,12 +338,12 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
         )
 
 
-def _best_toml(best: Ranked, tried: int) -> str:
-    """Write a recipe under a line that says what it came to."""
+def _best_toml(best: RankedRecipe, tried: int) -> str:
+    """Return the recipe as TOML, with a comment on its validation metrics."""
     if not (best.val_loss and best.val_accuracy):
         return recipe_toml(best.recipe)
     return (
-        f"# The best of {tried} recipes, by {best.finished} trainings of it: validation log loss "
-        f"{best.val_loss.mean:.4f}, accuracy {best.val_accuracy.mean:.4f}.\n\n"
+        f"# The best of {tried} recipes. Validation log loss {best.val_loss.mean:.4f}, accuracy "
+        f"{best.val_accuracy.mean:.4f}, over {best.finished} trainings.\n\n"
         f"{recipe_toml(best.recipe)}"
     )
