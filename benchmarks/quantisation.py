@@ -24,7 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 from happysad.dataset.load import load
 from happysad.dataset.split import read_manifest
 from happysad.export.convert import float32_graph, quantise
-from happysad.export.freeze import frozen_converter
+from happysad.training.freeze import frozen_converter
 from happysad.training.network import load_network
 from happysad.training.run import Run
 

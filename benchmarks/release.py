@@ -140,8 +140,10 @@ CONDITIONS: Final[dict[str, Condition]] = {
 def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
     """Print the figures of the test set's happy and sad faces."""
     two = data.labels < len(LABELS)
-    p = classifier.probabilities(data.crops[two])
-    metrics = compute_metrics(data.labels[two], p, 0.5, _band(classifier))
+    scores = classifier.scores(data.crops[two])
+    p = scores[:, 1] / scores.sum(axis=1)
+    uncertain = scores.max(axis=1) < classifier.info.threshold
+    metrics = compute_metrics(data.labels[two], p, uncertain=uncertain)
     print(f"\n## Test set: {two.sum()} happy and sad faces\n")
     print("| figure | value | 95 % interval |\n| --- | --- | --- |")
     for name in FIGURES:

@@ -13,9 +13,11 @@ ORDER = [
     {"__main__"},
     {"cli"},
     {"scoring", "tuning"},
-    {"training", "evaluation", "export", "video", "serving", "doctor"},
+    {"export", "video", "serving", "doctor"},
+    {"evaluation"},
+    {"training"},
     {"dataset", "detector", "annotate", "copies", "records"},
-    {"classifier", "faces", "sources"},
+    {"classifier", "faces", "sources", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]

@@ -60,7 +60,7 @@ def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
 
 def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, testset: Path) -> None:
     facts = json.loads((evaluation.report.parent / "metrics.json").read_text(encoding="utf-8"))
-    assert facts["schema"] == 1
+    assert facts["schema"] == 2
     assert facts["model"]["name"] == "first/model.keras"
     assert facts["model"]["kind"] == "keras"
     assert len(facts["model"]["sha256"]) == 64
@@ -70,7 +70,7 @@ def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, tests
     assert facts["dataset"]["sad"] + facts["dataset"]["happy"] == 24
     assert facts["dataset"]["seen"] == 4
     assert [skipped["path"] for skipped in facts["dataset"]["skipped"]] == ["sad/<b>笑.png"]
-    assert (facts["threshold"], facts["band"]) == (0.5, None)
+    assert (facts["threshold"], facts["label_threshold"]) == (0.5, None)
     accuracy = facts["figures"]["accuracy"]
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
 
@@ -105,18 +105,34 @@ def test_the_report_warns_of_images_known_from_training(evaluation: Evaluation) 
     assert "4 of these images" in evaluation.report.read_text(encoding="utf-8")
 
 
-def test_a_deployed_model_is_tested_with_its_own_threshold_and_band(
+def test_a_deployed_model_is_tested_with_its_own_threshold(
     model_files: dict[str, Path], testset: Path, tmp_path: Path
 ) -> None:
     evaluation = evaluate(model_files["int8"], testset, tmp_path)
     assert evaluation.facts["model"]["kind"] == "tflite"
     assert evaluation.facts["dataset"]["seen"] is None
-    assert evaluation.metrics.band == (0.45, 0.55)
+    assert evaluation.facts["label_threshold"] == 0.55
     with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     uncertain = np.mean([row["prediction"] == "uncertain" for row in rows])
     assert evaluation.metrics.figures["uncertain"].value == pytest.approx(uncertain)
     assert "Accuracy when decided" in evaluation.report.read_text(encoding="utf-8")
+
+
+def test_a_softmax_network_is_measured_on_its_two_scores(
+    tiny_network: keras.Model, testset: Path, tmp_path: Path
+) -> None:
+    features = tiny_network.get_layer("logit").input
+    three = keras.layers.Dense(3, name="logit")(features)
+    scores = keras.layers.Activation("softmax", name="scores")(three)
+    network = keras.Model(tiny_network.inputs, scores)
+    network.save(tmp_path / "model.keras")
+    evaluate(tmp_path, testset, tmp_path / "out")
+    crops = load(testset, 32).crops
+    sad, happy, _ = network.predict(crops, verbose=0).astype(float).T
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        found = [float(row["probability"]) for row in csv.DictReader(file)]
+    assert found == pytest.approx(happy / (happy + sad), abs=1e-4)
 
 
 def test_a_second_test_replaces_the_first(run: Path, testset: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_figures_are_scikit_learns() -> None:
 @settings(deadline=None, max_examples=60)
 def test_fast_figures_are_the_same(data: Answers, threshold: float) -> None:
     labels, p = data
-    band = (0.4, 0.6)
+    band = (p >= 0.4) & (p <= 0.6)
     slow = values(compute_metrics(labels, p, threshold, band, bootstrap=1))
     fast = weighted_values(labels, p, np.ones((1, len(p))), threshold, band)
     assert fast.keys() == slow.keys()
@@ -77,7 +77,7 @@ def test_weights_are_repetitions(data: Answers, seed: int) -> None:
 @given(answers())
 @settings(deadline=None, max_examples=60)
 def test_figures_stay_within_bounds_and_intervals_hold_them(data: Answers) -> None:
-    metrics = compute_metrics(*data, band=(0.45, 0.55), bootstrap=50)
+    metrics = compute_metrics(*data, uncertain=abs(data[1] - 0.5) < 0.05, bootstrap=50)
     for name, estimate in metrics.figures.items():
         if estimate.value is not None and estimate.low is not None and estimate.high is not None:
             assert 0 <= estimate.low <= estimate.value <= estimate.high, name
@@ -135,16 +135,16 @@ def test_with_one_class_what_needs_both_is_undefined(label: int) -> None:
     assert metrics.figures["accuracy"].value == 0.5
 
 
-def test_the_band_is_counted_apart() -> None:
+def test_uncertain_images_are_counted_apart() -> None:
     labels, p = np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.4, 0.6])
-    found = values(compute_metrics(labels, p, band=(0.4, 0.6), bootstrap=5))
+    found = values(compute_metrics(labels, p, uncertain=[False, False, True, True], bootstrap=5))
     assert found["accuracy"] == 0.5
     assert found["uncertain"] == 0.5
     assert found["decided_accuracy"] == 1
 
 
-def test_a_band_around_everything_decides_nothing() -> None:
-    found = values(compute_metrics([0, 1], [0.4, 0.6], band=(0.0, 1.0), bootstrap=5))
+def test_no_accuracy_when_decided_where_all_is_uncertain() -> None:
+    found = values(compute_metrics([0, 1], [0.4, 0.6], uncertain=[True, True], bootstrap=5))
     assert found["uncertain"] == 1
     assert found["decided_accuracy"] is None
 

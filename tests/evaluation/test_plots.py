@@ -8,7 +8,7 @@ from PIL import Image
 from happysad.evaluation.charts import plot_reliability, plot_thresholds
 from happysad.evaluation.metrics import compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, overlay, plot_mistakes
-from happysad.evaluation.plots import contact_sheet, plot_history
+from happysad.plots import contact_sheet, plot_history
 
 CROP = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
@@ -62,7 +62,7 @@ def test_overlay_without_heat_is_the_grey_crop() -> None:
 
 def test_answers_at_the_ends_are_drawn(tmp_path: Path) -> None:
     labels, p = np.array([0, 1, 0, 1], np.uint8), np.array([0.0, 1.0, 1.0, 0.0])
-    metrics = compute_metrics(labels, p, band=(0.4, 0.6), bootstrap=5)
+    metrics = compute_metrics(labels, p, bootstrap=5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot_reliability(labels, p, metrics, tmp_path / "reliability.png")

@@ -22,7 +22,7 @@ def resampled_values(
     labels: npt.NDArray[np.uint8],
     probabilities: FloatArray,
     threshold: float,
-    band: tuple[float, float] | None,
+    uncertain: npt.NDArray[np.bool_] | None,
     resamples: int,
     seed: int,
 ) -> dict[str, FloatArray]:
@@ -32,7 +32,7 @@ def resampled_values(
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
         threshold: Probabilities from here up count as happy.
-        band: The uncertain band, or None.
+        uncertain: ``bool [N]``, which faces are labelled uncertain, or None.
         resamples: How many, R.
         seed: Seed of the drawing.
 
@@ -46,7 +46,7 @@ def resampled_values(
     for start in range(0, resamples, step):
         drawn = rng.integers(count, size=(min(step, resamples - start), count))
         weights = np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(float)
-        chunks.append(weighted_values(labels, probabilities, weights, threshold, band))
+        chunks.append(weighted_values(labels, probabilities, weights, threshold, uncertain))
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
@@ -55,7 +55,7 @@ def weighted_values(
     probabilities: FloatArray,
     weights: FloatArray,
     threshold: float,
-    band: tuple[float, float] | None,
+    uncertain: npt.NDArray[np.bool_] | None,
 ) -> dict[str, FloatArray]:
     """Compute each figure under each row of weights.
 
@@ -64,7 +64,7 @@ def weighted_values(
         probabilities: ``[N]``, P(happy), 0–1.
         weights: ``[R, N]``, how often each image counts.
         threshold: Probabilities from here up count as happy.
-        band: The uncertain band, or None.
+        uncertain: ``bool [N]``, which faces are labelled uncertain, or None.
 
     Returns:
         ``float64 [R]`` by figure; NaN where a resample lacks a class that the figure needs.
@@ -72,7 +72,7 @@ def weighted_values(
     happy, p = labels.astype(bool), probabilities
     called = p >= threshold
     clipped = p.clip(CLIP, 1 - CLIP)
-    decided = (p < band[0]) | (p > band[1]) if band else np.ones_like(happy)
+    decided = np.ones_like(happy) if uncertain is None else ~uncertain
     bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
     gaps = np.where(bins[:, None] == np.arange(ECE_BINS), (p - happy)[:, None], 0.0)
     columns = [
@@ -97,7 +97,7 @@ def weighted_values(
     values["roc_auc"], values["average_precision"] = _ranking(happy, p, weights)
     values["log_loss"], values["brier"] = loss / total, brier / total
     values["ece"] = np.abs(sums[8:]).sum(axis=0) / total
-    if band:
+    if uncertain is not None:
         values["uncertain"] = 1 - kept / total
         values["decided_accuracy"] = _ratio(kept_right, kept, np.nan)
     return values

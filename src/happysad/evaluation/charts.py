@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from happysad.evaluation.bootstrap import ECE_BINS
 from happysad.evaluation.metrics import Estimate, Metrics
-from happysad.evaluation.plots import COLOURS, HAPPY, INK, MUTED, RULE, SAD, plot, square
+from happysad.plots import COLOURS, HAPPY, INK, MUTED, SAD, plot, square
 from happysad.prediction import LABELS
 
 Labels = npt.NDArray[np.uint8]
@@ -131,8 +131,6 @@ def plot_thresholds(labels: Labels, p: Probabilities, metrics: Metrics, path: Pa
     fn, tn = happy.sum() - tp, (~happy).sum() - fp
     with plot(path) as figure:
         axes = figure.add_subplot(title="If the threshold were elsewhere")
-        if metrics.band:
-            axes.axvspan(*metrics.band, color=RULE, alpha=0.7, linewidth=0, label="uncertain band")
         axes.axvline(metrics.threshold, color=INK, linewidth=1.2, label=_at(metrics))
         axes.plot(thresholds, (tp + tn) / len(p), color=INK, label="accuracy")
         balanced = (tp / (tp + fn) + tn / (tn + fp)) / 2

@@ -4,18 +4,18 @@ The output folder holds:
 
 * ``metrics.json``, for programs::
 
-    schema       1; grows with every change that a reader must know of
+    schema       2; grows with every change that a reader must know of
     happysad     version that wrote it
     model        name, kind ("keras" or "tflite"), sha256, bytes, input_size
     dataset      name, fingerprint, sad, happy (counts), skipped ([{path, reason}, …]),
                  seen (images whose bytes are also in the run's split.csv; null if there is none)
     threshold    probabilities from here up count as happy
-    band         [low, high], inside which the answer is "uncertain"; null if there is none
+    label_threshold  a face whose scores are both below it is "uncertain"; null if there is none
     confusion    {true label: {predicted label: count}}
     figures      {name: {value, low, high}}: the figures of `Metrics` and their 95 % intervals;
                  null where a figure is not defined
 
-* ``predictions.csv``: path, label, probability (of happy), prediction (uncertain in the band);
+* ``predictions.csv``: path, label, probability (of happy), prediction;
 * the charts: ``confusion.png``, ``roc.png``, ``precision-recall.png``, ``reliability.png``,
   ``thresholds.png`` and, where there are mistakes, ``mistakes.png``;
 * ``report.html``: all of it for people, in one file.
@@ -91,14 +91,16 @@ def evaluate(
     loaded = open_model(model)
     data = load(dataset, loaded.input_size, strict=strict)
     labels = np.asarray(data.labels, dtype=np.uint8)
-    probabilities = _score(loaded, data.crops)
-    metrics = compute_metrics(labels, probabilities, loaded.threshold, loaded.band)
+    scores = _score(loaded, data.crops)
+    probabilities = scores[:, 1] / np.maximum(scores.sum(axis=1), 1e-9)
+    uncertain = None if loaded.threshold is None else scores.max(axis=1) < loaded.threshold
+    metrics = compute_metrics(labels, probabilities, uncertain=uncertain)
     names = [_name(sample.path, data.folder) for sample in data.samples]
     mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     facts = _facts(loaded, data, metrics)
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    _write_predictions(out / "predictions.csv", names, labels, probabilities, metrics)
+    _write_predictions(out / "predictions.csv", names, labels, probabilities, uncertain)
     _draw(out, labels, probabilities, metrics, mistakes)
     write_report(out, metrics, facts, mistakes if images else None)
     return Evaluation(metrics, facts, out / "report.html")
@@ -106,21 +108,21 @@ def evaluate(
 
 def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     starts = range(0, len(crops), _BATCH)
-    parts = [model.score(np.asarray(crops[i : i + _BATCH])) for i in track(starts, "Predicting")]
-    probabilities = np.concatenate(parts).astype(np.float64)
-    if wrong := int((~np.isfinite(probabilities)).sum()):
+    parts = [model.scores(np.asarray(crops[i : i + _BATCH])) for i in track(starts, "Predicting")]
+    scores = np.concatenate(parts).astype(np.float64)
+    if wrong := int((~np.isfinite(scores).all(axis=1)).sum()):
         raise ModelError(
-            f"{model.path}: answers {wrong} of {len(probabilities)} images with no number (NaN); "
+            f"{model.path}: answers {wrong} of {len(scores)} images with no number (NaN); "
             "its training diverged or the file is damaged, train or export it again"
         )
-    return probabilities
+    return scores
 
 
 def _mistakes(
     model: LoadedModel, data: Dataset, names: Sequence[str], p: npt.NDArray[np.float64]
 ) -> list[Mistake]:
     labels = np.asarray(data.labels, dtype=np.uint8)
-    chosen = most_confident(labels, p, model.threshold, _MISTAKES)
+    chosen = most_confident(labels, p, 0.5, _MISTAKES)
     crops = [np.asarray(data.crops[i]) for i in chosen]
     heats: Sequence[npt.NDArray[np.float32] | None] = [None] * len(chosen)
     if chosen and model.network is not None:
@@ -137,7 +139,7 @@ def _facts(model: LoadedModel, data: Dataset, metrics: Metrics) -> dict[str, Any
     content = model.path.read_bytes()
     file = model.path.resolve()
     return {
-        "schema": 1,
+        "schema": 2,
         "happysad": happysad.__version__,
         "model": {
             "name": f"{file.parent.name}/{file.name}",
@@ -158,7 +160,7 @@ def _facts(model: LoadedModel, data: Dataset, metrics: Metrics) -> dict[str, Any
             "seen": _seen(model.path.with_name("split.csv"), data.sha256),
         },
         "threshold": metrics.threshold,
-        "band": metrics.band,
+        "label_threshold": model.threshold,
         "confusion": {
             true: dict(zip(LABELS, row, strict=True))
             for true, row in zip(LABELS, metrics.confusion, strict=True)
@@ -185,14 +187,15 @@ def _write_predictions(
     names: Sequence[str],
     labels: npt.NDArray[np.uint8],
     probabilities: npt.NDArray[np.float64],
-    metrics: Metrics,
+    uncertain: npt.NDArray[np.bool_] | None,
 ) -> None:
-    def row(name: str, label: int, p: float) -> tuple[str, str, str, str]:
-        inside = metrics.band is not None and metrics.band[0] <= p <= metrics.band[1]
-        prediction = "uncertain" if inside else LABELS[int(p >= metrics.threshold)]
+    abstained = np.zeros(len(names), bool) if uncertain is None else uncertain
+
+    def row(name: str, label: int, p: float, abstain: bool) -> tuple[str, str, str, str]:
+        prediction = "uncertain" if abstain else LABELS[int(p >= 0.5)]
         return name, LABELS[label], f"{p:.6f}", prediction
 
-    rows = map(row, names, labels.tolist(), probabilities.tolist())
+    rows = map(row, names, labels.tolist(), probabilities.tolist(), abstained.tolist())
     atomic_csv(path, ("path", "label", "probability", "prediction"), rows)
 
 

@@ -46,6 +46,9 @@ def _head(model: keras.Model, pooled: Heat) -> tuple[Heat, Heat]:
         values = np.maximum(values @ kernel + bias, 0)
         masks.append(values > 0)
     kernel, bias = last.get_weights()
+    if kernel.shape[1] > 1:
+        # The log odds of happy against sad: a softmax's equivalent of the sigmoid's logit.
+        kernel, bias = kernel[:, 1:2] - kernel[:, :1], bias[1:2] - bias[:1]
     gradient = np.repeat(kernel.T, len(pooled), axis=0)
     for layer, mask in zip(reversed(hidden), reversed(masks), strict=True):
         gradient = (gradient * mask) @ layer.get_weights()[0].T

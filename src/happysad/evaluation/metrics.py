@@ -20,9 +20,6 @@ from happysad.errors import DatasetError
 from happysad.evaluation.bootstrap import CLIP, ECE_BINS, resampled_values
 from happysad.prediction import LABELS
 
-Band = tuple[float, float]
-"""The probabilities ``(low, high)`` between which, both included, the answer is "uncertain"."""
-
 _NEED_BOTH_CLASSES: Final = (
     "balanced_accuracy",
     "precision_macro",
@@ -54,16 +51,15 @@ class Metrics:
 
     Attributes:
         threshold: Probabilities from here up count as happy.
-        band: The uncertain band, or None.
         confusion: Counts ``[true][predicted]``, in the order sad, happy.
         figures: By name: ``accuracy``, ``balanced_accuracy``, ``precision_*``, ``recall_*`` and
             ``f1_*`` for ``sad``, ``happy`` and ``macro``, ``roc_auc``, ``average_precision``,
-            ``log_loss`` (nats), ``brier`` and ``ece``; with a band also ``uncertain`` (the share
-            of images inside it) and ``decided_accuracy`` (on the images outside it).
+            ``log_loss`` (nats), ``brier`` and ``ece``; where the model
+            abstains also ``uncertain`` (the share of images) and ``decided_accuracy`` (on the
+            other images).
     """
 
     threshold: float
-    band: Band | None
     confusion: tuple[tuple[int, int], tuple[int, int]]
     figures: Mapping[str, Estimate]
 
@@ -87,7 +83,7 @@ def compute_metrics(
     labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     threshold: float = 0.5,
-    band: Band | None = None,
+    uncertain: npt.ArrayLike | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Metrics:
@@ -102,8 +98,8 @@ def compute_metrics(
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
         threshold: Probabilities from here up count as happy.
-        band: ``(low, high)``, the uncertain band, or None. It leaves every figure but
-            ``uncertain`` and ``decided_accuracy`` as it is.
+        uncertain: ``bool [N]``, which faces are labelled uncertain, or None. It affects only
+            ``uncertain`` and ``decided_accuracy``.
         bootstrap: How many resamples.
         seed: Seed of the resampling.
 
@@ -117,12 +113,12 @@ def compute_metrics(
     p = np.asarray(probabilities, dtype=np.float64)
     if truth.size == 0:
         raise DatasetError("no image to evaluate on: the test set is empty")
-    values = _values(truth, p, threshold, band)
-    samples = resampled_values(truth, p, threshold, band, bootstrap, seed)
+    abstained = None if uncertain is None else np.asarray(uncertain, dtype=np.bool_)
+    values = _values(truth, p, threshold, abstained)
+    samples = resampled_values(truth, p, threshold, abstained, bootstrap, seed)
     counts = confusion_matrix(truth, p >= threshold, labels=[0, 1])
     return Metrics(
         threshold=threshold,
-        band=band,
         confusion=(
             (int(counts[0, 0]), int(counts[0, 1])),
             (int(counts[1, 0]), int(counts[1, 1])),
@@ -156,7 +152,7 @@ def _values(
     truth: npt.NDArray[np.uint8],
     p: npt.NDArray[np.float64],
     threshold: float,
-    band: Band | None,
+    uncertain: npt.NDArray[np.bool_] | None,
 ) -> dict[str, float | None]:
     predicted = (p >= threshold).astype(np.uint8)
     both = bool(truth.any() and not truth.all())
@@ -174,8 +170,8 @@ def _values(
     values["log_loss"] = float(log_loss(truth, p.clip(CLIP, 1 - CLIP), labels=[0, 1]))
     values["brier"] = float(brier_score_loss(truth, p, pos_label=1))
     values["ece"] = calibration_error(truth, p)
-    if band:
-        decided = (p < band[0]) | (p > band[1])
+    if uncertain is not None:
+        decided = ~uncertain
         values["uncertain"] = float(1 - decided.mean())
         right = accuracy_score(truth[decided], predicted[decided]) if decided.any() else None
         values["decided_accuracy"] = None if right is None else float(right)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from happysad.evaluation.plots import contact_sheet
 from happysad.image import RgbImage
+from happysad.plots import contact_sheet
 from happysad.prediction import LABELS
 
 

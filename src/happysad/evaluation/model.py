@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from happysad.cores import cores
 from happysad.errors import ModelError
-from happysad.evaluation.metrics import Band
 
 
 @dataclass(frozen=True)
@@ -20,25 +19,22 @@ class LoadedModel:
     Attributes:
         path: Its file.
         input_size: Side of the crops, pixels.
-        threshold: Probabilities from here up count as happy.
-        band: Its uncertain band, or None.
-        score: ``uint8 [N, S, S, 3]`` → P(happy), ``float32 [N]``.
+        threshold: The score from which a face gets a label, or None if every face gets one.
+        scores: ``uint8 [N, S, S, 3]`` → P(sad) and P(happy), ``float32 [N, 2]``.
         network: The ``keras.Model``, for heat maps, or None.
     """
 
     path: Path
     input_size: int
-    threshold: float
-    band: Band | None
-    score: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+    threshold: float | None
+    scores: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
     network: Any
 
 
 def open_model(path: Path) -> LoadedModel:
     """Open a run directory (its ``model.keras``), a ``.keras`` file or a ``.tflite`` file.
 
-    A Keras network is tested at threshold 0.5 and without a band; calibration, threshold and band
-    come with the export.
+    A Keras network labels every face; calibration and threshold come with the export.
 
     Raises:
         ModelError: It is none of these, missing or damaged.
@@ -50,18 +46,17 @@ def open_model(path: Path) -> LoadedModel:
 
         classifier = Classifier(file, threads=cores())
         info = classifier.info
-        band = (1 - info.threshold, info.threshold)
-        return LoadedModel(file, info.input_size, 0.5, band, classifier.probabilities, None)
+        return LoadedModel(file, info.input_size, info.threshold, classifier.scores, None)
     if file.suffix != ".keras":
         raise ModelError(f"{path}: not a model; give a run directory, a .keras or a .tflite file")
     from happysad.training.network import load_network
 
     network = load_network(file)
 
-    def score(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def scores(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         outputs = np.asarray(network.predict_on_batch(crops), dtype=np.float32)
         if outputs.shape[1] == 1:
-            return outputs[:, 0]
-        return np.asarray(outputs[:, 1] / np.maximum(outputs[:, :2].sum(axis=1), 1e-9))
+            return np.hstack([1 - outputs, outputs])
+        return outputs[:, :2]
 
-    return LoadedModel(file, int(network.input_shape[1]), 0.5, None, score, network)
+    return LoadedModel(file, int(network.input_shape[1]), None, scores, network)

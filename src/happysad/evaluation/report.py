@@ -81,8 +81,8 @@ FIGURES: Final = {
         "Calibration error",
         "mean gap between probability and share of happy faces, 15 bins; lower is better",
     ),
-    "uncertain": ("Uncertain", "share of images in the uncertain band"),
-    "decided_accuracy": ("Accuracy when decided", "on the images outside the uncertain band"),
+    "uncertain": ("Uncertain", "share of images labelled uncertain"),
+    "decided_accuracy": ("Accuracy when decided", "on the images that are not labelled uncertain"),
 }
 """Title and meaning of each figure, in the order of the table."""
 

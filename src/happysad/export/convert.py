@@ -24,7 +24,7 @@ from litert_quantizer.utils.qsv_utils import min_max_update
 
 from happysad.classifier import Precision
 from happysad.errors import ModelError
-from happysad.export.freeze import frozen_converter
+from happysad.training.freeze import frozen_converter
 
 SIGNATURE: Final = "serving_default"
 INPUT: Final = "image"

@@ -119,7 +119,7 @@ def _model_metadata(info: ModelInfo) -> bytes:
     range_ = table((0, floats(1.0)), (1, floats(0.0)))
     target = table(
         (0, text("probabilities")),
-        (1, text("P(sad) and P(happy), calibrated; they add up to 1")),
+        (1, text("P(sad) and P(happy), calibrated; they add up to at most 1")),
         (5, range_),
         (6, tables(labels)),
     )

@@ -47,7 +47,7 @@ def features(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArr
 def _litert(pooled: keras.Model) -> Callable[[npt.NDArray[np.uint8]], FloatArray]:
     import tensorflow as tf
 
-    from happysad.export.freeze import frozen_converter
+    from happysad.training.freeze import frozen_converter
 
     signature = tf.TensorSpec((BATCH, *pooled.input_shape[1:]), tf.uint8)
     content = frozen_converter(lambda x: pooled(x, training=False), signature, pooled).convert()

@@ -14,9 +14,9 @@ from happysad.dataset.load import Dataset, load
 from happysad.dataset.scan import scan
 from happysad.dataset.split import split, write_manifest
 from happysad.errors import DatasetError
-from happysad.evaluation.plots import contact_sheet, plot_history
 from happysad.files import atomic, atomic_csv
 from happysad.image import RgbImage
+from happysad.plots import contact_sheet, plot_history
 from happysad.prediction import LABELS
 from happysad.training.augmentation import augment
 from happysad.training.checkpoint import Epoch, Progress

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from matplotlib.ticker import PercentFormatter
 
-from happysad.evaluation.plots import HAPPY, INK, MUTED, SAD, plot
+from happysad.plots import HAPPY, INK, MUTED, SAD, plot
 from happysad.training.run import Run
 from happysad.tuning.ranking import RankedRecipe
 

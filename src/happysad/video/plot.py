@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
 from happysad.errors import HappysadError
-from happysad.evaluation.plots import HAPPY, INK, MUTED, RULE, SAD, plot
+from happysad.plots import HAPPY, INK, MUTED, RULE, SAD, plot
 from happysad.video.timeline import Curves, clock
 
 # More rows would be too thin to read.
