@@ -157,10 +157,6 @@ def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
     print(f"\nsad {sad} right, {sad_happy} called happy; happy {happy} right, {happy_sad} sad")
 
 
-def _band(classifier: Classifier) -> tuple[float, float]:
-    return 1 - classifier.info.threshold, classifier.info.threshold
-
-
 def other_emotions(classifier: Classifier, data: Dataset) -> None:
     """Print what becomes of faces that are neither."""
     print("\n## Faces of other emotions\n")
@@ -185,14 +181,13 @@ def robustness(classifier: Classifier, data: Dataset) -> None:
     for name, condition in CONDITIONS.items():
         rng = np.random.default_rng(0)
         crops = np.stack([condition(crop, rng) for crop in data.crops[two]])
-        p = classifier.probabilities(crops)
-        print(f"| {name} | {_row(data.labels[two], p, classifier)} |")
+        print(f"| {name} | {_row(data.labels[two], classifier.scores(crops), classifier)} |")
 
 
-def _row(truth: npt.NDArray[np.uint8], p: npt.ArrayLike, classifier: Classifier) -> str:
-    values = weighted_values(truth, np.asarray(p), np.ones((1, len(truth))), 0.5, None)
-    low, high = _band(classifier)
-    uncertain = np.mean((np.asarray(p) >= low) & (np.asarray(p) <= high))
+def _row(truth: npt.NDArray[np.uint8], scores: npt.ArrayLike, classifier: Classifier) -> str:
+    sad, happy = np.asarray(scores, np.float64).T
+    values = weighted_values(truth, happy / (happy + sad), np.ones((1, len(truth))), 0.5, None)
+    uncertain = np.mean(np.maximum(sad, happy) < classifier.info.threshold)
     figures = " | ".join(
         f"{values[name][0]:.3f}" for name in ("accuracy", "balanced_accuracy", "roc_auc")
     )
@@ -215,16 +210,16 @@ def portraits(detector: Detector, folder: Path, conditions: bool) -> None:
         said = []
         for image in track(images, name):
             faces = detector.predict(CONDITIONS[name](image, rng))
-            said.append(faces[0].probability if faces else np.nan)
+            said.append((faces[0].scores.sad, faces[0].scores.happy) if faces else (np.nan,) * 2)
         answers[name] = np.array(said)
-    plain = answers["as it is"]
+    plain = answers["as it is"][:, 1] / answers["as it is"].sum(axis=1)
     found = ~np.isnan(plain)
     groups = (("all", found), ("colour", found & colour), ("grey", found & ~colour))
     print("| | photographs | balanced accuracy | 95 %, by person | accuracy | ROC-AUC | ECE |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for group, which in groups:
         rows = np.vstack([np.ones((1, which.sum())), weights[:, which]])
-        values = weighted_values(truth[which], plain[which], rows, classifier.info.threshold, None)
+        values = weighted_values(truth[which], plain[which], rows, 0.5, None)
         low, high = np.nanpercentile(values["balanced_accuracy"][1:], [2.5, 97.5])
         print(
             f"| {group} | {which.sum()} | {values['balanced_accuracy'][0]:.3f} "
@@ -234,9 +229,10 @@ def portraits(detector: Detector, folder: Path, conditions: bool) -> None:
     if conditions:
         print("\n| condition | no face | accuracy | balanced accuracy | ROC-AUC | uncertain |")
         print("| --- | --- | --- | --- | --- | --- |")
-        for name, p in answers.items():
-            seen = ~np.isnan(p)
-            print(f"| {name} | {(~seen).sum()} | {_row(truth[seen], p[seen], classifier)} |")
+        for name, scores in answers.items():
+            seen = ~np.isnan(scores[:, 0])
+            row = _row(truth[seen], scores[seen], classifier)
+            print(f"| {name} | {(~seen).sum()} | {row} |")
 
 
 def main() -> None:

@@ -90,7 +90,8 @@ def test_the_group_is_the_first_capture_or_the_whole_match(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"), [("(", "not a valid regular expression"), (r"\d{9}", "matches no file name")]
+    ("pattern", "message"),
+    [("(", "not a valid regular expression"), (r"\d{9}", "matches no file name")],
 )
 def test_a_group_pattern_that_does_nothing_is_refused(
     tmp_path: Path, pattern: str, message: str
@@ -108,5 +109,7 @@ def test_groups_come_from_groups_csv(tmp_path: Path) -> None:
     groups.write_text("path,group\nhappy/a.png,anna\n", encoding="utf-8")
     assert [sample.group for sample in scan(tmp_path)] == ["anna", None]
     groups.write_text("file,person\nhappy/a.png,anna\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"groups\.csv: columns 'file', 'person'; needed: path, group"):
+    with pytest.raises(
+        DatasetError, match=r"groups\.csv: columns 'file', 'person'; needed: path, group"
+    ):
         scan(tmp_path)
