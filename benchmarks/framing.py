@@ -144,9 +144,7 @@ def figures(
     truth: npt.NDArray[np.uint8], p: FloatArray, weights: FloatArray, threshold: float
 ) -> dict[str, FloatArray]:
     """Every figure: first of the portraits as they are, then of each resample."""
-    return weighted_values(
-        truth, p, np.vstack([np.ones((1, len(p))), weights]), threshold, band=None
-    )
+    return weighted_values(truth, p, np.vstack([np.ones((1, len(p))), weights]), threshold, None)
 
 
 def describe_training_images(folder: Path) -> None:

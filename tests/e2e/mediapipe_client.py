@@ -21,7 +21,7 @@ def main() -> None:
         for file in sorted(Path(folder).glob("*.png")):
             result = classifier.classify(mediapipe.Image.create_from_file(str(file)))
             scores = {c.category_name: c.score for c in result.classifications[0].categories}
-            found[file.name] = scores["happy"]
+            found[file.name] = [scores["sad"], scores["happy"]]
     print(json.dumps(found))
 
 

@@ -15,8 +15,8 @@ from happysad.released import FOLDER, MODEL
 PYTHON = Path(__file__).parents[2] / ".venv-mediapipe" / "bin" / "python"
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="no MediaPipe here: make mediapipe installs it")
-def test_mediapipe_gives_the_same_answers_as_happysad(tmp_path: Path) -> None:
+@pytest.mark.skipif(not PYTHON.exists(), reason="MediaPipe is not installed; run: make mediapipe")
+def test_mediapipe_gives_the_same_scores_as_happysad(tmp_path: Path) -> None:
     classifier = Classifier()
     size = classifier.info.input_size
     crops = [draw_face(i % 2, np.random.default_rng(i), size) for i in range(200)]
@@ -27,6 +27,8 @@ def test_mediapipe_gives_the_same_answers_as_happysad(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout.splitlines()[-1])
-    ours = classifier.probabilities(np.stack(crops))
+    ours = classifier.scores(np.stack(crops))
     assert len(theirs) == 200 and np.ptp(ours) > 0.5
-    assert list(theirs.values()) == pytest.approx(ours.tolist(), abs=1e-4)
+    # MediaPipe's integer kernels round differently.
+    difference = np.abs(np.array(list(theirs.values())) - ours)
+    assert difference.mean() < 0.02 and difference.max() < 0.25

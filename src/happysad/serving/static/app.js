@@ -1,7 +1,7 @@
-// The page: pictures and the camera in, outlined faces out.
+// The page: images and the camera in, outlined faces out.
 
 import { guide, openDevice } from "./device.js";
-import { outline, percent, strip } from "./draw.js";
+import { describeFace, outline, strip } from "./draw.js";
 import { Refused, askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280;
@@ -37,11 +37,11 @@ function onDevice() {
 async function changeMode() {
   if (mode() === "server") {
     $("promise").textContent =
-      "Pictures are sent to this server and answered there. It keeps and logs none of them.";
+      "Images are sent to this server and answered there. It keeps and logs none of them.";
     return;
   }
-  $("promise").textContent = "No picture leaves this device. Here the face has to fill the middle of " +
-    "the picture: it is not searched for.";
+  $("promise").textContent = "No image leaves this device. Here the face has to fill the middle of " +
+    "the image: it is not searched for.";
   say("Loading the model onto this device …");
   try {
     await onDevice();
@@ -51,7 +51,7 @@ async function changeMode() {
   }
 }
 
-/** Draw a picture or a video frame onto a canvas, at most `longest` pixels on its longer side. */
+/** Draw an image or a video frame onto a canvas, at most `longest` pixels on its longer side. */
 function put(canvas, source, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
   canvas.width = Math.round(width * scale);
@@ -59,7 +59,7 @@ function put(canvas, source, width, height, longest) {
   canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
-/** Bring a record's boxes to a canvas that shows the picture at another size. */
+/** Bring a record's boxes to a canvas that shows the image at another size. */
 function scaled(record, canvas) {
   const factor = canvas.width / record.width;
   return record.faces.map((face) => ({ ...face, box: face.box.map((v) => v * factor) }));
@@ -67,8 +67,10 @@ function scaled(record, canvas) {
 
 function describe(face, number) {
   const item = document.createElement("li");
-  item.innerHTML = `face ${number}: <strong class="${face.label}">${face.label}</strong>, `;
-  item.append(`P(happy) ${percent(face.probability)}`);
+  const strong = document.createElement("strong");
+  strong.className = face.label;
+  strong.textContent = describeFace(face);
+  item.append(`face ${number}: `, strong);
   return item;
 }
 
@@ -80,7 +82,7 @@ async function addPicture(file) {
   $("results").prepend(figure);
   try {
     const image = await createImageBitmap(file).catch(() => {
-      throw new Error("this browser cannot read the picture");
+      throw new Error("this browser cannot read the image");
     });
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
@@ -105,12 +107,12 @@ async function addPicture(file) {
 async function addPictures(files) {
   const counts = [];
   for (const [i, file] of [...files].entries()) {
-    say(`Looking at picture ${i + 1} of ${files.length} …`);
+    say(`Looking at image ${i + 1} of ${files.length} …`);
     counts.push(await addPicture(file));
   }
   const failed = counts.filter((count) => count === null).length;
   const faces = counts.reduce((sum, count) => sum + (count ?? 0), 0);
-  say(`${plural(faces, "face")} in ${plural(counts.length - failed, "picture")}` +
+  say(`${plural(faces, "face")} in ${plural(counts.length - failed, "image")}` +
     (failed ? `; ${failed} without an answer` : ""), failed > 0);
 }
 
@@ -134,7 +136,7 @@ async function watch() {
       strip($("strip"), points, now);
       if (now - told > 2000) {
         const [face] = record.faces;
-        say(face ? `${face.label}, P(happy) ${percent(face.probability)}` : "no face in sight");
+        say(face ? describeFace(face) : "no face detected");
         told = now;
       }
     } catch (error) {
@@ -179,7 +181,7 @@ $("where").addEventListener("change", changeMode);
 $("where").addEventListener("submit", (event) => event.preventDefault());
 $("files").addEventListener("change", ({ target }) => {
   addPictures([...target.files]);
-  target.value = ""; // So that the same picture can be chosen again.
+  target.value = ""; // So that the same image can be chosen again.
 });
 $("camera").addEventListener("click", toggleCamera);
 for (const name of ["dragover", "dragleave", "drop"]) {

@@ -10,7 +10,7 @@ export function guide(width, height) {
   return [(width - side) / 2, (height - side) / 2, side];
 }
 
-/** Load runtime and model; resolves to a function from a picture on a canvas to a record. */
+/** Load runtime and model; resolves to a function from an image on a canvas to a record. */
 export async function openDevice(info) {
   const { loadLiteRt, loadAndCompile, Tensor } = await import(`${RUNTIME}/dist/index.js`);
   await loadLiteRt(`${RUNTIME}/wasm/`);
@@ -22,12 +22,11 @@ export async function openDevice(info) {
     const pixels = canvas.getContext("2d", { willReadFrequently: true }).getImageData(left, top, side, side);
     const input = new Tensor(shrink(pixels, size), [1, size, size, 3]);
     const outputs = await model.run([input]);
-    const probability = (await outputs[0].data())[1];
+    const [sad, happy] = await outputs[0].data();
     for (const tensor of [input, ...outputs]) tensor.delete();
-    const [low, high] = info.band;
-    const label = probability >= low && probability <= high ? "uncertain"
-      : probability >= info.threshold ? "happy" : "sad";
+    const label = Math.max(happy, sad) < info.threshold ? "uncertain" : happy >= sad ? "happy" : "sad";
+    const scores = { happy, sad, neither: Math.max(0, 1 - happy - sad) };
     return { status: "ok", width: canvas.width, height: canvas.height,
-      faces: [{ box: [left, top, side, side], label, probability }] };
+      faces: [{ box: [left, top, side, side], label, scores, probability: happy / (happy + sad) }] };
   };
 }

@@ -4,14 +4,20 @@ const style = (name) => getComputedStyle(document.documentElement).getPropertyVa
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
+/** Name a face's label with its score; of "uncertain", both scores. */
+export function describeFace({ label, scores }) {
+  if (label !== "uncertain") return `${label} ${percent(scores[label])}`;
+  return `uncertain, happy ${percent(scores.happy)}, sad ${percent(scores.sad)}`;
+}
+
 export function outline(canvas, faces) {
   const context = canvas.getContext("2d");
   const unit = Math.max(canvas.width, canvas.height) / 400;
   context.lineWidth = Math.max(2, 1.6 * unit);
   context.font = `600 ${Math.max(14, 11 * unit)}px system-ui, sans-serif`;
   context.textBaseline = "bottom";
-  for (const { box: [x, y, width, height], label, probability } of faces) {
-    const text = `${label} ${percent(probability)}`;
+  for (const { box: [x, y, width, height], label, scores } of faces) {
+    const text = label === "uncertain" ? label : describeFace({ label, scores });
     const tall = Math.max(18, 15 * unit);
     context.strokeStyle = context.fillStyle = style(label);
     context.strokeRect(x, y, width, height);

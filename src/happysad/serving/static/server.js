@@ -1,4 +1,4 @@
-// Ask the server: pictures go to it and come back as records.
+// Ask the server: images go to it and come back as records.
 
 export class Refused extends Error {
   constructor(status, detail, retryAfter) {
@@ -19,6 +19,6 @@ async function request(path, options, key) {
 
 export const describeModel = (key) => request("/v1/model", {}, key);
 
-/** Send one picture; resolves to its record. */
+/** Send one image; resolves to its record. */
 export const askServer = (blob, key) =>
   request("/v1/predict", { method: "POST", body: blob, headers: { "Content-Type": blob.type || "application/octet-stream" } }, key);
