@@ -5,7 +5,7 @@
 FER2013 holds `training/{happy,sad}/`, `public_test/{happy,sad}/`, `other_training.parquet` and
 `other_public_test.parquet` (image and label), and `ferplus_votes.csv`: part, fer2013_label, file
 and a column of counts per answer (Barsoum et al. 2016, FER+). OUT gets `training/` and `test/`,
-each with `happy/`, `sad/`, `other/<emotion>/` and `votes.csv`. Training images that are copies or near
+each with `happy/`, `sad/`, `other/<emotion>/` and `votes.csv`. Training images that are near
 duplicates of test images, or without a majority of votes for an expression, are left out of
 `training/` and listed in `left-out.csv`.
 """

@@ -62,16 +62,6 @@ class Stage:
     Attributes:
         layers: ``"head"`` trains the dense layers on a frozen backbone, ``"all"`` everything,
             ``"block_3"`` all from that block of MobileNetV2 on (1 to 16).
-        task: ``"happy-sad"``, or ``"emotions"``: tell all classes of the dataset apart, those below
-            ``other/`` too, with a softmax that is thrown away afterwards; what the backbone learns
-            by it stays.
-        neither: In a happy-sad stage, the weight of each face of another emotion, whose target is
-            one half; 0 = they take no part.
-        distillation: Share of each target that is the network's own opinion at the end of the last
-            emotions stage, averaged over several views of the crop; the rest is the label.
-            In a happy-sad stage a face labelled so counts as one of the two for sure, and of any
-            other face half of what it takes for another emotion counts as happy.
-            Furlanello et al. 2018, "Born-Again Neural Networks".
         epochs: Maximum number of epochs.
         learning_rate: Its maximum.
         schedule: ``"constant"``, or ``"cosine"``: cosine decay to a hundredth.
