@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -165,3 +166,24 @@ def test_it_does_what_its_openapi_description_says(server: Server, tmp_path: Pat
         [*command, *options.split()], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+def test_monitors_may_ask_with_head(server: Server, path: str) -> None:
+    response = httpx.head(f"{server.url}{path}")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_text_fields_of_a_form_are_ignored(server: Server, hopper: Path) -> None:
+    response = httpx.post(
+        f"{server.url}/v1/predict",
+        data={"comment": "on holiday"},
+        files={"files": ("hopper.jpg", hopper.read_bytes())},
+    )
+    assert [record["path"] for record in response.json()] == ["hopper.jpg"]
+
+
+def test_base64_in_json_is_told_what_to_send(server: Server) -> None:
+    response = httpx.post(f"{server.url}/v1/predict", json={"image": "/9j/4AAQ"})
+    assert response.status_code == 415
+    assert response.json()["detail"].endswith("decode base64 and send the bytes")

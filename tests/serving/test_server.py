@@ -103,6 +103,20 @@ def test_other_sites_may_ask_where_that_is_allowed() -> None:
             assert ("access-control-allow-origin" in headers) == allowed
 
 
+def test_a_browser_on_an_allowed_site_may_post_with_a_key() -> None:
+    with serving("--cors", "https://friend.example") as server:
+        for origin, status in (("https://friend.example", 200), ("https://evil.example", 400)):
+            preflight = httpx.options(
+                f"{server.url}/v1/predict",
+                headers={
+                    "origin": origin,
+                    "access-control-request-method": "POST",
+                    "access-control-request-headers": "content-type,x-api-key",
+                },
+            )
+            assert preflight.status_code == status, preflight.text
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
     image = hopper.read_bytes()

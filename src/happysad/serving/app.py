@@ -91,7 +91,10 @@ def create_app() -> FastAPI:
     app.add_middleware(_Gate)
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.origins, allow_headers=["Authorization"]
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
         )
     return app
 
@@ -177,14 +180,16 @@ def _model_record(settings: Settings, engine: Engine) -> ModelRecord:
 
 
 def _add_operations(app: FastAPI, engine: Engine) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", response_class=PlainTextResponse)
     async def alive() -> str:
-        """Whether the process answers at all."""
+        """Health check: whether the process responds."""
         return "alive\n"
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
     async def ready() -> str:
-        """Whether it can predict: it has done so once."""
+        """Readiness check: whether a first prediction has succeeded."""
         if not engine.ready:
             raise Problem(503, "not ready", "the model is not ready", {"Retry-After": "1"})
         return "ready\n"
@@ -196,6 +201,7 @@ def _add_operations(app: FastAPI, engine: Engine) -> None:
 
 
 def _add_page(app: FastAPI, settings: Settings) -> None:
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")

@@ -18,6 +18,8 @@ RAW_NAME: Final = "-"
 
 _MULTIPART: Final = "multipart/form-data"
 _RAW: Final = ("image/", "application/octet-stream")
+_MAX_FIELDS: Final = 100
+"""Text fields that a form may have; they are ignored."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,11 @@ class Buffers:
                     raise Problem(400, "no image", "the body is empty: send an image's bytes")
                 yield Body([(RAW_NAME, content)], whole=True)
             else:
+                hint = "; decode base64 and send the bytes" if kind == "application/json" else ""
                 raise Problem(
                     415,
                     "unknown kind of body",
-                    f"the Content-Type {kind or 'is missing'!r}: send image/… or {_MULTIPART}",
+                    f"Content-Type {kind or 'missing'!r}: send image/… or {_MULTIPART}{hint}",
                     {"Accept-Post": f"image/*, {_MULTIPART}"},
                 )
         finally:
@@ -90,7 +93,7 @@ class Buffers:
         self, request: Request, stream: AsyncGenerator[bytes, None]
     ) -> list[tuple[str, bytes]]:
         limit = self._settings.max_images
-        parser = _InMemory(request.headers, stream, max_files=limit, max_fields=0)
+        parser = _InMemory(request.headers, stream, max_files=limit, max_fields=_MAX_FIELDS)
         try:
             form = await parser.parse()
         except (MultiPartException, FormParserError) as error:  # Starlette 0.50 lets it through.

@@ -95,7 +95,6 @@ def images(most: int) -> dict[str, Any]:
         "type": "object",
         "properties": {"files": {"type": "array", "minItems": 1, "maxItems": most, "items": file}},
         "required": ["files"],
-        "additionalProperties": False,
     }
     content = {"multipart/form-data": {"schema": form}, "image/*": {"schema": file}}
     return {"requestBody": {"required": True, "content": content}}
