@@ -32,7 +32,7 @@ from happysad.detector import Detector
 from happysad.faces import FaceDetector
 from happysad.image import LazyImage
 
-STAGES: Final = ("decode", "find", "cut", "classify", "other")
+STAGES: Final = ("decode", "detect", "crop", "classify", "other")
 
 RUN_FER = """
 import json, statistics, sys, time
@@ -135,8 +135,8 @@ def main() -> None:
     steps: list[tuple[str, Any, str]] = [
         ("decode", happysad.detector, "open_image"),
         ("decode", LazyImage, "pixels"),
-        ("find", FaceDetector, "detect"),
-        ("cut", happysad.detector, "crop_faces"),
+        ("detect", FaceDetector, "detect"),
+        ("crop", happysad.detector, "crop_faces"),
         ("classify", Classifier, "probabilities"),
     ]
     for stage, home, name in steps:

@@ -104,14 +104,14 @@ def test_json_lines_tell_each_change(clip: Path, model_files: Files) -> None:
     assert [line["event"] for line in lines] == ["appears", "leaves", "end"]
     appears, leaves, end = lines
     for line in lines:
-        assert (line["schema"], line["path"]) == (1, str(clip))
+        assert (line["schema"], line["path"]) == (2, str(clip))
     assert (appears["person"], appears["frame"], leaves["frame"]) == (1, 10, 40)
     assert appears["time"] == pytest.approx(10 / RATE, abs=0.002)
     assert appears["label"] == leaves["label"] == "happy"
     assert 0.55 < appears["probability"] < 1
     assert len(appears["box"]) == 4
     assert end == {
-        **{"schema": 1, "path": str(clip), "event": "end"},
+        **{"schema": 2, "path": str(clip), "event": "end"},
         **{"time": 2.667, "frame": 40, "persons": 1, "whole": True},
     }
 

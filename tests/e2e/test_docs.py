@@ -46,4 +46,4 @@ def test_the_pages_become_a_site(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "reference" / "index.html").read_text("utf-8")
-    assert "One detector may be used from several threads" in page
+    assert "A detector may be used from several threads" in page

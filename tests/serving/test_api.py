@@ -140,7 +140,7 @@ def test_metrics_count_and_name_nobody(server: Server, hopper: Path) -> None:
     text = httpx.get(f"{server.url}/metrics").text
     for name in ("request_seconds_bucket", "queue", "pictures_total", "rejected_total"):
         assert f"happysad_{name}" in text
-    for stage in ("wait", "find", "cut", "classify"):
+    for stage in ("wait", "detect", "crop", "classify"):
         assert f'stage="{stage}"' in text
     assert 'happysad_requests_total{path="/v1/predict",status="200"}' in text
     assert "secret" not in text

@@ -391,14 +391,16 @@ def test_the_dataset_is_checked_before_weights_are_downloaded(tmp_path: Path) ->
 
 
 def test_a_training_that_proves_nothing_warns_and_so_does_its_export(tmp_path: Path) -> None:
-    faces, run = tmp_path / "faces", tmp_path / "run"
+    faces, run = tmp_path / "faces", tmp_path / "runs[v2]"
     make_dataset(faces, 10)
-    command = happysad("train", faces, "--quick", "--weights", "none", "--out", run, "--json")
+    command = happysad("train", faces, "--quick", "--weights", "none", "--out", run)
 
-    trained = subprocess.run(command, capture_output=True, text=True)
+    shown = subprocess.run(command, capture_output=True, text=True)
+    trained = subprocess.run([*command, "--json", "--resume"], capture_output=True, text=True)
     exported = subprocess.run(happysad("export", run), capture_output=True, text=True)
 
     assert (trained.returncode, exported.returncode) == (0, 0), trained.stderr + exported.stderr
+    assert f"happysad export '{run}'" in shown.stdout, "brackets are not markup"
     printed = json.loads(trained.stdout.splitlines()[-1])["warnings"]
     assert "only 2 images" in printed[0] and "no better than always predicting" in printed[1]
     for stderr in (trained.stderr, exported.stderr):

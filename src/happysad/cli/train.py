@@ -1,12 +1,14 @@
 """`happysad train`: train on a folder of face images and write a run directory."""
 
 import json
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from happysad.cli.quiet import quiet
 from happysad.cli.shared import resumable
@@ -106,11 +108,12 @@ def train(
     if as_json:
         print(json.dumps(asdict(result), default=str))
     else:
+        name = escape(shlex.quote(str(out)))
         console.print(
-            f"[b]{out}[/b]: validation accuracy [b]{result.best.val_accuracy:.4f}[/b] "
+            f"[b]{escape(str(out))}[/b]: validation accuracy [b]{result.best.val_accuracy:.4f}[/b] "
             f"(epoch {result.best.epoch}; {result.training} training, {result.validation} "
             f"validation images, {result.skipped} left out)\n"
-            f"next: happysad evaluate {out} TEST-FOLDER, happysad export {out}",
+            f"next: happysad evaluate {name} TEST-FOLDER, happysad export {name}",
             highlight=False,
         )
     for warning in result.warnings:
