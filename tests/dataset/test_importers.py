@@ -145,7 +145,7 @@ def test_parquet_with_text_labels_and_rows_without_images(tmp_path: Path) -> Non
     assert done.bad == [
         "faces.parquet, row 3: the row holds no image bytes",
         "faces.parquet, row 4: cannot be read (not an image, or not JPEG, PNG, WebP, AVIF, HEIC, "
-        "TIFF; convert it to JPEG)",
+        "JPEG 2000, BMP, GIF or TIFF; convert it to JPEG)",
         "faces.parquet, row 5: has no label",
     ]
 
