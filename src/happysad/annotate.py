@@ -58,12 +58,8 @@ def annotate(
 
 def _score(prediction: Prediction) -> float:
     """Return the score of the label; of "uncertain", the larger one."""
-    scores = prediction.scores
-    return (
-        scores.sad
-        if prediction.label == "sad"
-        else max(scores.happy, scores.sad if prediction.label == "uncertain" else 0.0)
-    )
+    happy, sad = prediction.scores.happy, prediction.scores.sad
+    return {"happy": happy, "sad": sad, "uncertain": max(happy, sad)}[prediction.label]
 
 
 def _clip(prediction: Prediction, width: int, height: int) -> Area:

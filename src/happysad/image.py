@@ -31,7 +31,7 @@ SUFFIXES: Final = frozenset({
     ".jp2", ".jpx", ".bmp", ".gif", ".tif", ".tiff",
 })  # fmt: skip
 HEADER_BYTES: Final = 32
-"""Length of a file's beginning that `is_image` needs."""
+"""Length of a file's beginning that `image_format` needs."""
 
 _NAMES: Final = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000"}
 _SIGNATURES: Final = {

@@ -34,7 +34,7 @@ def pairs(happy: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def test_confident_scores_get_the_largest_threshold() -> None:
     assert choose_threshold(pairs([0.01] * 60 + [0.99] * 60)) == 0.65
     sure = np.array([[0.9, 0.05], [0.1, 0.8]])
-    assert choose_threshold(sure, softmax=True) == 0.60
+    assert choose_threshold(sure, neither=True) == 0.60
 
 
 def test_the_threshold_falls_until_few_are_uncertain() -> None:
@@ -53,4 +53,4 @@ def test_few_are_uncertain_or_the_model_separates_nothing(values: list[float]) -
 
 def test_a_model_that_separates_nothing_abstains_most() -> None:
     assert choose_threshold(pairs([0.5] * 40)) == 0.50
-    assert choose_threshold(np.full((40, 2), 0.2), softmax=True) == 0.60
+    assert choose_threshold(np.full((40, 2), 0.2), neither=True) == 0.60

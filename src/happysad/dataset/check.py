@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from happysad.classifier import Classifier
+from happysad.concurrency import map_ordered
 from happysad.cores import cores
 from happysad.dataset.duplicates import near_duplicates
 from happysad.dataset.load import THUMBNAIL, Dataset, Skipped, load
@@ -198,9 +198,10 @@ def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
     model was trained on itself it doubts too rarely.
     """
     chunks = range(0, len(data.crops), 256)
-    with ThreadPoolExecutor(cores()) as pool:
-        said = pool.map(lambda i: classifier.probabilities(data.crops[i : i + 256]), chunks)
-        p = np.concatenate(list(track(said, "Asking the model", len(chunks))))
+    found = map_ordered(
+        lambda i: classifier.probabilities(data.crops[i : i + 256]), chunks, cores()
+    )
+    p = np.concatenate(list(track(found, "Classifying", len(chunks))))
     usual = {0: float((1 - p[data.labels == 0]).mean()), 1: float(p[data.labels == 1].mean())}
     for index, (label, happy) in enumerate(zip(data.labels.tolist(), p.tolist(), strict=True)):
         if (1 - happy if label else happy) >= usual[1 - label]:
@@ -231,6 +232,5 @@ def _look(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
             found.append(Finding("blurred", name, f"sharpness {sharp:.2f}"))
         return side, found
 
-    with ThreadPoolExecutor(cores()) as pool:
-        indices = range(len(data.samples))
-        yield from track(pool.map(look, indices), "Looking for faces", len(indices))
+    count = len(data.samples)
+    yield from track(map_ordered(look, range(count), cores()), "Looking for faces", count)

@@ -4,8 +4,6 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from happysad.concurrency import map_ordered
 from happysad.cores import cores
 from happysad.dataset.scan import Sample, classes, scan
 from happysad.dataset.votes import read_shares
@@ -26,8 +25,6 @@ from happysad.progress import track
 
 THUMBNAIL: Final = 32
 """Side of the grey thumbnails in pixels: a fixed size, so that no split depends on the crop's."""
-
-_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -148,13 +145,8 @@ def load(
         thumbnails[index] = _thumbnail(image)
         return hashlib.sha256(content).hexdigest(), None
 
-    def read_all() -> Iterator[tuple[str, str | None]]:
-        with ThreadPoolExecutor(cores()) as pool:
-            # In chunks: a million futures at once would fill the memory.
-            for start in range(0, len(samples), _CHUNK):
-                yield from pool.map(read, range(start, min(start + _CHUNK, len(samples))))
-
-    for index, (digest, problem) in enumerate(track(read_all(), "Reading images", len(samples))):
+    files = map_ordered(read, range(len(samples)), cores())
+    for index, (digest, problem) in enumerate(track(files, "Reading images", len(samples))):
         sha256.append(digest)
         if problem is not None:
             skipped[index] = _skip(folder, samples[index], problem)

@@ -12,6 +12,7 @@ from happysad.evaluation.bootstrap import ECE_BINS
 from happysad.evaluation.metrics import Estimate, Metrics
 from happysad.plots import COLOURS, HAPPY, INK, MUTED, SAD, plot, square
 from happysad.prediction import LABELS
+from happysad.training.reliability import wilson_interval
 
 Labels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float64]
@@ -96,7 +97,7 @@ def plot_reliability(labels: Labels, p: Probabilities, metrics: Metrics, path: P
     filled = counts > 0
     said = np.bincount(bins, p, ECE_BINS)[filled] / counts[filled]
     came = np.bincount(bins, labels, ECE_BINS)[filled] / counts[filled]
-    low, high = _wilson(came, counts[filled])
+    low, high = wilson_interval(came, counts[filled])
     with plot(path) as figure:
         top, below = figure.subplots(2, height_ratios=[3, 1], sharex=True)
         top.set_title("Reliability")
@@ -148,13 +149,3 @@ def _at(metrics: Metrics) -> str:
 
 def _text(figure: Estimate) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"
-
-
-def _wilson(share: Probabilities, counts: npt.NDArray[np.int64]) -> tuple[Probabilities, ...]:
-    """The 95 % interval of a share (Wilson 1927), sound for few images and shares near 0 and 1."""
-    z2 = 1.96**2
-    centre = (share + z2 / (2 * counts)) / (1 + z2 / counts)
-    spread = np.sqrt(z2 * (share * (1 - share) / counts + z2 / (4 * counts**2)))
-    spread = spread / (1 + z2 / counts)
-    # Where the share is 0 or 1 the bound is that share, but for the last digit.
-    return np.minimum(centre - spread, share), np.maximum(centre + spread, share)

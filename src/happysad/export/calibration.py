@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -27,10 +27,10 @@ def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
     Returns:
         The temperature, 0.05–20; above 1 the network was overconfident.
     """
-    z, y = np.asarray(logits, np.float64), np.asarray(shares, np.float64)
-    if z.shape[1] == 1:
-        # A sigmoid is a softmax over two, one of them with the logit 0.
-        z, y = np.hstack([np.zeros_like(z), z]), y[:, :2] / y[:, :2].sum(axis=1, keepdims=True)
+    z = _softmax_logits(logits)
+    y = np.asarray(shares, np.float64)[:, : z.shape[1]]
+    if y.shape[1] == 2:
+        y = y / y.sum(axis=1, keepdims=True)
 
     def log_loss(log_temperature: float) -> float:
         return float(-(y * log_softmax(z / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
@@ -40,7 +40,19 @@ def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
     return float(np.exp(found.x))
 
 
-def choose_threshold(scores: FloatArray, *, softmax: bool = False) -> float:
+def calibrated_scores(logits: FloatArray, temperature: float) -> npt.NDArray[np.float64]:
+    """Return P(sad) and P(happy), ``[N, 2]``; arguments as for `fit_temperature`."""
+    scores: npt.NDArray[np.float64] = softmax(_softmax_logits(logits) / temperature, axis=1)
+    return scores[:, :2]
+
+
+def _softmax_logits(logits: FloatArray) -> npt.NDArray[np.float64]:
+    """Write a sigmoid's logit as those of a softmax over two, the first of which is 0."""
+    z = np.asarray(logits, np.float64)
+    return np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z
+
+
+def choose_threshold(scores: FloatArray, *, neither: bool = False) -> float:
     """Choose the threshold: a face whose scores are both below it is labelled uncertain.
 
     It is the largest, in steps of 0.01, that leaves at most 5 % of the faces uncertain, from 0.50
@@ -52,9 +64,9 @@ def choose_threshold(scores: FloatArray, *, softmax: bool = False) -> float:
     Args:
         scores: ``[N, 2]``, calibrated P(sad) and P(happy) of validation faces that people clearly
             call happy or sad.
-        softmax: Whether the model knows faces that are neither.
+        neither: Whether the model knows faces that are neither, as a softmax does.
     """
-    lowest, highest, most = _SOFTMAX if softmax else _SIGMOID
+    lowest, highest, most = _SOFTMAX if neither else _SIGMOID
     larger = np.asarray(scores, np.float64).max(axis=1)
     for threshold in np.arange(highest, lowest - 0.005, -0.01).round(2).tolist():
         if np.mean(larger < threshold) <= most:

@@ -13,13 +13,12 @@ from typing import Any, Final
 import keras
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from happysad import __version__
 from happysad.classifier import Classifier, ModelInfo, Precision
 from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
-from happysad.export.calibration import choose_threshold, fit_temperature
+from happysad.export.calibration import calibrated_scores, choose_threshold, fit_temperature
 from happysad.export.comparison import Comparison, compare
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
@@ -31,6 +30,7 @@ from happysad.progress import track
 from happysad.training.network import load_network
 from happysad.training.reliability import validation_warnings
 from happysad.training.run import Run
+from happysad.training.targets import mostly_happy_or_sad
 
 _REPRESENTATIVE: Final = 200
 _CLEAR: Final = 0.6
@@ -192,16 +192,11 @@ def measure(
         shares: ``[N, 3]``: shares of people who call the face sad, happy, neither.
     """
     logits = logit_network(network).predict(crops, batch_size=_BATCH, verbose=0)
-    logits = logits.astype(np.float64)
     temperature = fit_temperature(logits, shares)
-    softmax_ = logits.shape[1] > 1
-    if not softmax_:
-        logits = np.hstack([np.zeros_like(logits), logits])
-    scores = softmax(logits / temperature, axis=1)[:, :2]
-    two = shares.argmax(axis=1) < len(LABELS)
+    scores = calibrated_scores(logits, temperature)
+    two, labels = mostly_happy_or_sad(shares)
     clear = shares[:, : len(LABELS)].max(axis=1) >= _CLEAR
-    threshold = choose_threshold(scores[clear if clear.any() else two], softmax=softmax_)
-    labels = (shares[two, 1] >= shares[two, 0]).astype(np.uint8)
+    threshold = choose_threshold(scores[clear if clear.any() else two], neither=logits.shape[1] > 1)
     return Reference(crops[two], labels, scores[two], temperature, threshold)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from happysad.dataset.tables import LONGEST_CELL
 from happysad.errors import HappysadError, StoreError
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
@@ -26,7 +27,6 @@ URI_COLUMNS: Final = ("uri", "url", "path", "file")
 """Default columns of URIs: the first of these that a list has."""
 
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-_MAX_CELL: Final = 2**31 - 1
 
 
 def table_inputs(uri: str, column: str | None) -> Iterator[Input]:
@@ -73,7 +73,7 @@ def _unreadable(uri: str, error: Exception) -> Input:
 
 
 def _csv_uris(uri: str, column: str | None) -> Iterator[Input]:
-    csv.field_size_limit(_MAX_CELL)
+    csv.field_size_limit(LONGEST_CELL)
     with convert_store_errors(uri), open_blocks(uri) as raw:
         # The names of local files need not be UTF-8.
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")

@@ -22,7 +22,12 @@ from happysad.training.checkpoint import Arrays, Checkpoint, Epoch, Progress
 from happysad.training.features import features
 from happysad.training.network import head, unfreeze
 from happysad.training.recipe import Recipe, Stage
-from happysad.training.targets import FloatArray, binary_accuracy, make_targets
+from happysad.training.targets import (
+    FloatArray,
+    binary_accuracy,
+    make_targets,
+    mostly_happy_or_sad,
+)
 
 Crops = npt.NDArray[np.uint8]
 
@@ -214,8 +219,8 @@ def validation_metrics(outputs: FloatArray, shares: FloatArray) -> tuple[float, 
         outputs = np.hstack([1 - outputs, outputs])
         shares = shares[:, :2] / shares[:, :2].sum(axis=1, keepdims=True)
     loss = -(shares * np.log(outputs.clip(1e-7))).sum(axis=1).mean()
-    two = shares.argmax(axis=1) < 2
-    right = (outputs[two, 1] >= outputs[two, 0]) == (shares[two, 1] >= shares[two, 0])
+    two, labels = mostly_happy_or_sad(shares)
+    right = (outputs[two, 1] >= outputs[two, 0]) == labels
     return float(loss), float(right.mean())
 
 

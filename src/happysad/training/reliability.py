@@ -1,7 +1,6 @@
 """Warnings about validation results that prove little."""
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -9,19 +8,22 @@ import numpy.typing as npt
 
 from happysad.prediction import LABELS
 
+FloatArray = npt.NDArray[np.float64]
+
 FEW: Final = 50
 """Validation splits with fewer images are too small to trust."""
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share of ``count`` images.
+def wilson_interval(share: npt.ArrayLike, count: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the 95 % confidence intervals of shares, each of ``count`` images.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    z = 1.96
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    p, n, z2 = np.asarray(share, np.float64), np.asarray(count, np.float64), 1.96**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    # Where the share is 0 or 1, so is the bound, except for rounding.
+    return np.minimum(centre - half, p), np.maximum(centre + half, p)
 
 
 def validation_warnings(

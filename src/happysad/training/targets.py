@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from happysad.prediction import LABELS
 from happysad.training.recipe import Recipe
 
 FloatArray = npt.NDArray[np.float32]
@@ -39,6 +40,15 @@ def make_targets(
         if recipe.output == "softmax":
             weights[two == 0] = 1
     return (happy if recipe.output == "sigmoid" else shares).astype(np.float32), weights
+
+
+def mostly_happy_or_sad(
+    shares: npt.NDArray[np.floating],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
+    """Return which faces are mostly called happy or sad, ``bool [N]``, and the labels of these."""
+    two = shares.argmax(axis=1) < len(LABELS)
+    labels = (shares[two, 1] >= shares[two, 0]).astype(np.uint8)
+    return two, labels
 
 
 def binary_accuracy(targets: Any, outputs: Any) -> Any:

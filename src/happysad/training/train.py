@@ -17,7 +17,6 @@ from happysad.errors import DatasetError
 from happysad.files import atomic, atomic_csv
 from happysad.image import RgbImage
 from happysad.plots import contact_sheet, plot_history
-from happysad.prediction import LABELS
 from happysad.training.augmentation import augment
 from happysad.training.checkpoint import Epoch, Progress
 from happysad.training.fit import Data, fit
@@ -25,6 +24,7 @@ from happysad.training.network import build_network, see_in_grey
 from happysad.training.recipe import Recipe
 from happysad.training.reliability import validation_warnings
 from happysad.training.run import Run
+from happysad.training.targets import mostly_happy_or_sad
 
 Indices = npt.NDArray[np.intp]
 
@@ -136,12 +136,13 @@ def train(
     run.write_history(progress.history)
     _draw_curves(run, progress, recipe)
     best = progress.history[progress.best_epoch - 1]
+    _, held_back = mostly_happy_or_sad(data.shares[data.validation])
     run.note(
         best=asdict(best),
         training=int((~validation).sum()),
         validation=int(validation.sum()),
         skipped=len(dataset.skipped),
-        warnings=validation_warnings(best.val_accuracy, _mostly(data.shares[data.validation])),
+        warnings=validation_warnings(best.val_accuracy, held_back),
     )
     if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
         see_in_grey(network)
@@ -156,13 +157,6 @@ def _result(run: Run) -> TrainingResult:
     facts = run.facts()
     counts = {name: facts[name] for name in ("training", "validation", "skipped", "warnings")}
     return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **counts)
-
-
-def _mostly(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return whether each face that is mostly called happy or sad is happy."""
-    two = shares[shares.argmax(axis=1) < len(LABELS)]
-    labels: npt.NDArray[np.uint8] = (two[:, 1] >= two[:, 0]).astype(np.uint8)
-    return labels
 
 
 def _some(data: Data, images: int, seed: int) -> Data:
