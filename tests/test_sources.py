@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from happysad.sources import STDIN, FoundImage, find_images
+from happysad.sources import STDIN, FoundImage, SkippedFiles, find_images
 
 
 @pytest.fixture
@@ -96,3 +96,15 @@ def test_a_folder_that_may_not_be_read_is_told_and_the_others_searched() -> None
         (root / "locked").chmod(0o700)
     assert locked.path.endswith("locked") and "cannot be read (Permission" in locked.problem
     assert image.path.endswith("image.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_skipped_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    Image.new("RGB", (2, 2)).save(tmp_path / "image.png")
+    skipped = SkippedFiles()
+
+    found = list(find_images([str(tmp_path)], on_skip=skipped.add))
+
+    assert [Path(image.path).name for image in found] == ["image.png"]
+    assert skipped == SkippedFiles(1, [str(tmp_path / "pipe")])

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -91,10 +91,11 @@ class Detector:
         sources: Iterable[Source | LazyImage | FoundImage],
         threads: int | None = None,
         on_image: Callable[[LazyImage, ImageResult], None] | None = None,
-    ) -> Iterator[ImageResult]:
+    ) -> Generator[ImageResult]:
         """Classify the faces of many images, several at once.
 
-        Memory use does not grow with the number of images.
+        Memory use does not grow with the number of images. Closing the generator cancels images
+        that have not been started.
 
             >>> from happysad.sources import find_images
             >>> for result in detector.predict_many(find_images(["holiday/"])):  # doctest: +SKIP
@@ -105,11 +106,11 @@ class Detector:
             threads: Images processed at once; default: one per CPU.
             on_image: Called in the worker's thread with each image that was read and its result.
 
-        Yields:
-            A result for each source, in their order, each as soon as it is ready; an image that
-            cannot be read gives a result with an error.
+        Returns:
+            A generator of results, one for each source, in their order, each as soon as it is
+            ready; an image that cannot be read gives a result with an error.
         """
-        yield from map_ordered(
+        return map_ordered(
             lambda source: self.predict_image(source, on_image=on_image),
             sources,
             threads or cores(),

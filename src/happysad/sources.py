@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from happysad.image import HEADER_BYTES, SUFFIXES, image_format
 
 STDIN: Final = "-"
 
+_FIRST_SKIPPED: Final = 10
 _IGNORED: Final = frozenset({"@eaDir", "__MACOSX", "Thumbs.db", "desktop.ini"})
 """Thumbnails and metadata that NAS systems, macOS and Windows put beside images."""
 
@@ -26,6 +27,30 @@ class FoundImage:
 
     path: str
     problem: str = ""
+
+
+@dataclass
+class SkippedFiles:
+    """Files of a source that are not images.
+
+    Attributes:
+        count: Number of files.
+        first: URIs of the first ones.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, uri: str) -> None:
+        """Count one file."""
+        self.count += 1
+        if len(self.first) < _FIRST_SKIPPED:
+            self.first.append(uri)
+
+    def merge(self, other: "SkippedFiles") -> None:
+        """Add other files. The order of merging does not matter."""
+        self.count += other.count
+        self.first = sorted(self.first + other.first)[:_FIRST_SKIPPED]
 
 
 def find_images(
@@ -65,8 +90,11 @@ def is_image_file(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
+        # Opening a named pipe would block.
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
-            return path.is_file() and image_format(file.read(HEADER_BYTES)) is not None
+            return image_format(file.read(HEADER_BYTES)) is not None
     except OSError:
         return False
 

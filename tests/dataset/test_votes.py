@@ -89,6 +89,12 @@ def test_bad_headers_are_refused(folder: Path, header: str, message: str) -> Non
         shares(folder, f"{header}\nhappy/a.png,1\n")
 
 
+def test_bad_votes_are_refused_before_any_image_is_read(folder: Path) -> None:
+    (folder / "votes.csv").write_text("path,happy,sad\nhappy/a.png,-1,1\n")
+    with pytest.raises(DatasetError, match=r"line 2: happy is '-1'"):
+        scan(folder)
+
+
 def test_votes_change_the_fingerprint(folder: Path) -> None:
     without = load(folder, 8).fingerprint
     (folder / "votes.csv").write_text("path,happy,sad\nhappy/a.png,3,1\n")

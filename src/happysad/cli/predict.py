@@ -141,12 +141,12 @@ def _predict_images(
     from happysad.copies import AnnotatedCopies
     from happysad.records import COLUMNS, Summary, csv_rows, image_record, printable
     from happysad.records import csv_file as rows_file
-    from happysad.sources import find_images
+    from happysad.sources import SkippedFiles, find_images
 
     copies = AnnotatedCopies(annotate, sources) if annotate else None
-    skipped: list[str] = []
+    skipped = SkippedFiles()
     found: Iterable[FoundImage] = find_images(
-        sources, copies.folder if copies else None, skipped.append
+        sources, copies.folder if copies else None, skipped.add
     )
     failed: list[str] = []
     errors = 0
@@ -161,7 +161,11 @@ def _predict_images(
             outputs.append(lambda record: write(csv_rows(record)))
         if sys.stderr.isatty() and not sys.stdout.isatty():
             found = list(found)
-        results = detector.predict_many(found, threads, _saver(copies, failed) if copies else None)
+        predicted = detector.predict_many(
+            found, threads, _saver(copies, failed) if copies else None
+        )
+        stack.callback(predicted.close)
+        results: Iterable[ImageResult] = predicted
         if isinstance(found, list):
             from happysad.progress import track
 
@@ -183,10 +187,10 @@ def _predict_images(
             raise typer.Exit(130) from None
     if summary.images > 1:
         typer.echo(str(summary), err=True)
-    if skipped:
-        names = ", ".join(printable(path) for path in skipped[:_NAMED_SKIPS])
-        more = f" and {len(skipped) - _NAMED_SKIPS:,} more" if skipped[_NAMED_SKIPS:] else ""
-        typer.echo(f"skipped, not images: {len(skipped):,} ({names}{more})", err=True)
+    if skipped.count:
+        names = ", ".join(printable(path) for path in skipped.first[:_NAMED_SKIPS])
+        more = f" and {skipped.count - _NAMED_SKIPS:,} more" if skipped.count > _NAMED_SKIPS else ""
+        typer.echo(f"skipped, not images: {skipped.count:,} ({names}{more})", err=True)
     return not errors
 
 

@@ -90,8 +90,9 @@ def predict_video(
         show(event)
     if plot is not None:
         title = printable(Path(source).name)
-        threshold = detector.classifier.info.threshold
-        band = (1 - threshold, threshold)
+        info = detector.classifier.info
+        # The scores of a softmax do not add up to 1: no range of P(happy) alone is uncertain.
+        band = (1 - info.threshold, info.threshold) if info.output == "sigmoid" else None
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
     whole = not video.broken and (video.live or not stopped)
     if as_json:

@@ -12,7 +12,8 @@ from typing import Final
 from PIL import Image
 
 from happysad.dataset.formats import Row, open_source
-from happysad.dataset.scan import GROUPS_FILE, OTHER, class_number
+from happysad.dataset.names import class_number
+from happysad.dataset.scan import GROUPS_FILE, OTHER
 from happysad.errors import DatasetError, ImageError
 from happysad.files import atomic_folder
 from happysad.image import read_image

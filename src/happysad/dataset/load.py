@@ -16,7 +16,6 @@ from PIL import Image
 from happysad.concurrency import map_ordered
 from happysad.cores import cores
 from happysad.dataset.scan import Sample, classes, scan
-from happysad.dataset.votes import read_shares
 from happysad.errors import DatasetError, ImageError
 from happysad.files import convert_os_errors
 from happysad.image import fit_square, read_image
@@ -74,27 +73,17 @@ class Dataset:
         They come from `VOTES_FILE`; without votes, from the folder.
         """
         shares: npt.NDArray[np.float32] = np.eye(3, dtype=np.float32)[np.minimum(self.labels, 2)]
-        for index, voted in self.votes.items():
-            shares[index] = voted
+        for index, sample in enumerate(self.samples):
+            if sample.shares:
+                shares[index] = sample.shares
         return shares
-
-    @cached_property
-    def votes(self) -> dict[int, npt.NDArray[np.float32]]:
-        """Index of each image with votes → its shares; see `read_shares`."""
-        names = [sample.path.relative_to(self.folder).as_posix() for sample in self.samples]
-        skipped = [item.path.relative_to(self.folder).as_posix() for item in self.skipped]
-        found = read_shares(self.folder, [*names, *skipped])
-        return {index: shares for index, shares in found.items() if index < len(names)}
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all contents, labels and votes; independent of file names."""
-        votes = ["" for _ in self.samples]
-        for index, shares in self.votes.items():
-            votes[index] = f" {shares.tolist()}"
         lines = sorted(
-            f"{sha256} {sample.label}{voted}\n"
-            for sha256, sample, voted in zip(self.sha256, self.samples, votes, strict=True)
+            f"{sha256} {sample.label}{f' {list(sample.shares)}' if sample.shares else ''}\n"
+            for sha256, sample in zip(self.sha256, self.samples, strict=True)
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

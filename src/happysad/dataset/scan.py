@@ -3,23 +3,16 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from happysad.dataset.names import NAMES, class_number
 from happysad.dataset.tables import match_rows, read_table
+from happysad.dataset.votes import Shares, read_shares
 from happysad.errors import DatasetError
 from happysad.prediction import LABELS
 from happysad.sources import is_image_file
-
-NAMES: Final = {
-    "sad": 0,
-    "sadness": 0,
-    "happy": 1,
-    "happiness": 1,
-    "joy": 1,
-}
-"""Known class names, in any letter case: name → class number."""
 
 OTHER: Final = "other"
 """Optional folder in a dataset: faces that are neither, ``other/<emotion>/``."""
@@ -36,16 +29,13 @@ class Sample:
         path: The file.
         label: 0 = sad, 1 = happy; from 2 on the emotions below `other/`, see `classes`.
         group: Images with the same group (one person, one film) stay on one side of a split.
+        shares: Shares of its votes, if it has any.
     """
 
     path: Path
     label: int
     group: str | None = None
-
-
-def class_number(name: str) -> int | None:
-    """Return 0 for a name of sad, 1 for a name of happy, None for any other name."""
-    return NAMES.get(name.strip().casefold())
+    shares: Shares | None = None
 
 
 def classes(folder: Path) -> tuple[str, ...]:
@@ -77,7 +67,7 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
 
     Raises:
         DatasetError: The folder is missing, empty or lacks a class, holds a class that is
-            neither happy nor sad, or the groups cannot be read.
+            neither happy nor sad, or the groups or votes cannot be read.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; give one that holds happy/ and sad/")
@@ -95,10 +85,14 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
             samples += [Sample(path, label) for path in _images(folder / name)]
     samples.sort(key=lambda sample: sample.path)
     _check_classes(folder, samples)
+    names = [sample.path.relative_to(folder).as_posix() for sample in samples]
+    for index, shares in read_shares(folder, names).items():
+        samples[index] = replace(samples[index], shares=shares)
     if group_pattern is not None:
         return _grouped_by_pattern(samples, group_pattern)
     if (folder / GROUPS_FILE).is_file():
-        return _grouped_by_file(folder, samples)
+        groups = read_groups(folder, names)
+        return [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
     return samples
 
 
@@ -160,7 +154,7 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
             f"for example not {samples[0].path.name!r}"
         )
     return [
-        Sample(sample.path, sample.label, match[first] if match else None)
+        replace(sample, group=match[first] if match else None)
         for sample, match in zip(samples, matches, strict=True)
     ]
 
@@ -181,11 +175,3 @@ def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
     path = folder / GROUPS_FILE
     rows = match_rows(path, read_table(path, ("path", "group")), names)
     return {index: row.cells["group"] for index, row in rows.items() if row.cells["group"]}
-
-
-def _grouped_by_file(folder: Path, samples: list[Sample]) -> list[Sample]:
-    names = [sample.path.relative_to(folder).as_posix() for sample in samples]
-    groups = read_groups(folder, names)
-    return [
-        Sample(sample.path, sample.label, groups.get(index)) for index, sample in enumerate(samples)
-    ]

@@ -3,25 +3,25 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from happysad.dataset.names import class_number
 from happysad.dataset.tables import Row, match_rows, read_table
 from happysad.errors import DatasetError
 
+Shares: TypeAlias = tuple[float, float, float]
+"""Shares of people who call a face sad, happy, neither; float32, they add up to 1."""
+
 VOTES_FILE: Final = "votes.csv"
 """Optional file in a dataset's folder: ``path`` and a column of counts or shares per answer."""
-
-ANSWERS: Final = {"sad": 0, "sadness": 0, "happy": 1, "happiness": 1, "joy": 1}
-"""Columns of votes, in any letter case: sad is 0, happy 1; all other answers are neither."""
 
 NO_ANSWER: Final = frozenset({"unknown", "nf", "not a face", "no face"})
 """Columns that say nothing about the expression and do not count."""
 
 
-def read_shares(folder: Path, names: Sequence[str]) -> dict[int, npt.NDArray[np.float32]]:
+def read_shares(folder: Path, names: Sequence[str]) -> dict[int, Shares]:
     """Read the votes of a dataset's images.
 
     Args:
@@ -29,7 +29,7 @@ def read_shares(folder: Path, names: Sequence[str]) -> dict[int, npt.NDArray[np.
         names: The images' paths relative to the folder, with forward slashes.
 
     Returns:
-        Index in ``names`` → shares of the votes for sad, happy and neither, ``float32 [3]``.
+        Index in ``names`` → shares of the votes for sad, happy and neither.
 
     Raises:
         DatasetError: The file cannot be read, has no column for happy or sad, or a row is wrong.
@@ -38,16 +38,15 @@ def read_shares(folder: Path, names: Sequence[str]) -> dict[int, npt.NDArray[np.
     if not path.is_file():
         return {}
     rows = read_table(path, ("path",))
-    if rows and not {name.casefold() for name in rows[0].cells} & ANSWERS.keys():
+    if rows and all(class_number(name) is None for name in rows[0].cells):
         raise DatasetError(f"{path}: no column of votes for happy or sad; name them so")
     return {index: _shares(path, row) for index, row in match_rows(path, rows, names).items()}
 
 
-def _shares(path: Path, row: Row) -> npt.NDArray[np.float32]:
+def _shares(path: Path, row: Row) -> Shares:
     sums = [0.0, 0.0, 0.0]
     for name, cell in row.cells.items():
-        answer = name.casefold()
-        if answer in {"path", *NO_ANSWER}:
+        if name.casefold() in {"path", *NO_ANSWER}:
             continue
         try:
             votes = float(cell)
@@ -57,10 +56,12 @@ def _shares(path: Path, row: Row) -> npt.NDArray[np.float32]:
             raise DatasetError(
                 f"{path}, line {row.line}: {name} is {cell!r}; votes are numbers from 0 up"
             )
-        sums[ANSWERS.get(answer, 2)] += votes
+        number = class_number(name)
+        sums[2 if number is None else number] += votes
     total = sum(sums)
     if not 0 < total < math.inf:
         raise DatasetError(
             f"{path}, line {row.line}: {row.cells['path']} has no votes; remove the row"
         )
-    return np.array([votes / total for votes in sums], np.float32)
+    sad, happy, neither = np.array([votes / total for votes in sums], np.float32).tolist()
+    return sad, happy, neither

@@ -28,7 +28,7 @@ from happysad.scoring.storage import (
     reason,
     write_atomically,
 )
-from happysad.scoring.summary import Skipped
+from happysad.sources import SkippedFiles
 
 _JOB: Final = "_job.json"
 _INPUTS: Final = "_inputs.jsonl.gz"
@@ -71,7 +71,7 @@ class Job:
     images: int
     chunk_size: int
     chunks: int
-    skipped: Skipped
+    skipped: SkippedFiles
 
     @property
     def fingerprint(self) -> str:
@@ -92,7 +92,7 @@ def read_job(dest: str) -> Job | None:
         with open_file(uri) as file:
             value = json.loads(file.read())
         value["settings"] = Settings(**value["settings"])
-        value["skipped"] = Skipped(**value["skipped"])
+        value["skipped"] = SkippedFiles(**value["skipped"])
         return Job(**value)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise HappysadError(f"{uri}: cannot be read ({reason(error)})") from error

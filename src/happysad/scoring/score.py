@@ -29,8 +29,9 @@ from happysad.scoring.job import (
 )
 from happysad.scoring.sources import find_inputs
 from happysad.scoring.storage import absolute, is_remote
-from happysad.scoring.summary import ScoringSummary, Skipped
+from happysad.scoring.summary import ScoringSummary
 from happysad.scoring.worker import score_chunk
+from happysad.sources import SkippedFiles
 
 CHUNK_SIZE: Final = 1000
 """Default maximum of images in a chunk."""
@@ -136,10 +137,10 @@ def score(
 
 def _list(
     dest: str, settings: Settings, on_list: Callable[[Iterable[Input]], Iterable[Input]]
-) -> tuple[str, int, Skipped]:
+) -> tuple[str, int, SkippedFiles]:
     """List the inputs; returns the list's SHA-256, the number of images and skipped files."""
     leave_out = None if is_remote(dest) else Path(dest)
-    skipped = Skipped()
+    skipped = SkippedFiles()
     inputs = find_inputs(settings.source, settings.column, leave_out, skipped.add)
     digest, count, images = write_inputs(dest, on_list(inputs))
     first = next(read_inputs(dest), None)

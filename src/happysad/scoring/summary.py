@@ -6,36 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from happysad.records import ImageRecord, Summary
+from happysad.sources import SkippedFiles
 
 BINS: Final = 10
 """Bins of the histogram of P(happy) between 0 and 1."""
 
 _FIRST: Final = 10
 _BAR: Final = 40
-
-
-@dataclass
-class Skipped:
-    """Files of a source that are not images.
-
-    Attributes:
-        count: Number of files.
-        first: URIs of the first ones.
-    """
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, uri: str) -> None:
-        """Count one file."""
-        self.count += 1
-        if len(self.first) < _FIRST:
-            self.first.append(uri)
-
-    def merge(self, other: "Skipped") -> None:
-        """Add other files. The order of merging does not matter."""
-        self.count += other.count
-        self.first = sorted(self.first + other.first)[:_FIRST]
 
 
 @dataclass
@@ -56,7 +33,7 @@ class ScoringSummary:
     size: int = 0
     seconds: float = 0.0
     failures: list[tuple[int, str, str]] = field(default_factory=list)
-    skipped: Skipped = field(default_factory=Skipped)
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
 
     def add(self, chunk: int, record: ImageRecord, size: int) -> None:
         """Count one image of ``size`` bytes."""
@@ -106,7 +83,7 @@ class ScoringSummary:
             value["bytes"],
             value["worker_seconds"],
             [(item["chunk"], item["uri"], item["error"]) for item in value["failures"]],
-            Skipped(**value["skipped"]),
+            SkippedFiles(**value["skipped"]),
         )
 
     def chart(self) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final
+from typing import Final, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
@@ -10,6 +10,8 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 from happysad.errors import HappysadError
 from happysad.plots import HAPPY, INK, MUTED, RULE, SAD, plot
 from happysad.video.timeline import Curves, clock
+
+Band: TypeAlias = tuple[float, float]
 
 # More rows would be too thin to read.
 _MOST: Final = 12
@@ -31,9 +33,7 @@ def check_plot_path(path: Path) -> None:
         pass
 
 
-def plot_timeline(
-    curves: Curves, path: Path, *, title: str, band: tuple[float, float], end: float
-) -> None:
+def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, end: float) -> None:
     """Draw P(happy) over time: a row for each person, the uncertain band shaded.
 
     Gaps in a line are times at which the person was not seen. Of more than 12 persons, those seen
@@ -43,7 +43,7 @@ def plot_timeline(
         curves: The probabilities.
         path: Where the image is to be, see `check_plot_path`.
         title: What was watched.
-        band: The model's uncertain band, probabilities.
+        band: P(happy) from where to where the label is uncertain; None if other scores decide.
         end: Length of the video in seconds.
 
     Raises:
@@ -69,15 +69,14 @@ def plot_timeline(
         grid[-1].xaxis.set_major_formatter(FuncFormatter(lambda x, _: clock(x)))
 
 
-def _frame(axes: Axes, band: tuple[float, float]) -> None:
+def _frame(axes: Axes, band: Band | None) -> None:
     axes.set(ylim=(-0.03, 1.03), yticks=(0, 0.5, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.axhspan(*band, color=RULE, alpha=0.7, linewidth=0)
-    for y, word, colour in (
-        (1, "happy", HAPPY),
-        (sum(band) / 2, "uncertain", MUTED),
-        (0, "sad", SAD),
-    ):
+    words: list[tuple[float, str, str]] = [(1, "happy", HAPPY), (0, "sad", SAD)]
+    if band:
+        axes.axhspan(*band, color=RULE, alpha=0.7, linewidth=0)
+        words.append((sum(band) / 2, "uncertain", MUTED))
+    for y, word, colour in words:
         axes.annotate(
             word,
             (1, y),
@@ -89,9 +88,9 @@ def _frame(axes: Axes, band: tuple[float, float]) -> None:
         )
 
 
-def _row(axes: Axes, curves: Curves, person: int, band: tuple[float, float]) -> None:
+def _row(axes: Axes, curves: Curves, person: int, band: Band | None) -> None:
     times, values = curves.curve(person)
-    low, high = band
+    low, high = band or (0.5, 0.5)
     # A person seen for a moment is one point, which is no line.
     marker = "." if len(times) < 3 else None
     axes.plot(times, values, color=INK, linewidth=1.4, marker=marker)
