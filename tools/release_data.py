@@ -7,7 +7,8 @@ FER2013 holds `training/{happy,sad}/`, `public_test/{happy,sad}/`, `other_traini
 and a column of counts per answer (Barsoum et al. 2016, FER+). OUT gets `training/` and `test/`,
 each with `happy/`, `sad/`, `other/<emotion>/` and `votes.csv`. Training images that are near
 duplicates of test images, or without a majority of votes for an expression, are left out of
-`training/` and listed in `left-out.csv`.
+`training/` and listed in `left-out.csv`. Files whose name stands on two rows of votes count as
+having none: which row is theirs is unknown.
 """
 
 import csv
@@ -73,7 +74,8 @@ def _write_votes(table: Path, out: Path) -> list[str]:
     votes: dict[tuple[str, str, str], dict[str, str]] = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            votes[row["part"], row["fer2013_label"], row["file"]] = row
+            key = row["part"], row["fer2013_label"], row["file"]
+            votes[key] = {} if key in votes else row
     left_out = []
     for part, side in (("training", "training"), ("public_test", "test")):
         with (out / side / VOTES_FILE).open("w", encoding="utf-8", newline="") as file:
