@@ -47,7 +47,8 @@ def _fill(source: Path, out: Path) -> None:
         for label in ("happy", "sad"):
             shutil.copytree(source / part / label, out / side / label)
         print(side, dict(imported.counts))
-    left_out = _write_votes(source / "ferplus_votes.csv", out)
+    votes = _read_votes(source / "ferplus_votes.csv")
+    left_out = _write_votes(votes, out)
     training = load(out / "training", 32, others=True)
     test = load(out / "test", 32, others=True)
     pairs = near_duplicates(np.concatenate([training.thumbnails, test.thumbnails]))
@@ -66,16 +67,25 @@ def _fill(source: Path, out: Path) -> None:
             sample = training.samples[index].path
             writer.writerow([sample.relative_to(out).as_posix(), "test set"])
             sample.unlink()
+    _write_votes(votes, out)
     print(f"left out of training: {len(leaked)} in the test set, {len(left_out)} without votes")
 
 
-def _write_votes(table: Path, out: Path) -> list[str]:
-    """Write votes.csv for both sides; remove training images without votes and return them."""
-    votes: dict[tuple[str, str, str], dict[str, str]] = {}
+Votes = dict[tuple[str, str, str], dict[str, str]]
+
+
+def _read_votes(table: Path) -> Votes:
+    """Read FER+'s table: (part, FER2013's label, file) → row; empty where two rows contradict."""
+    votes: Votes = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             key = row["part"], row["fer2013_label"], row["file"]
             votes[key] = {} if key in votes else row
+    return votes
+
+
+def _write_votes(votes: Votes, out: Path) -> list[str]:
+    """Write votes.csv for both sides; remove training images without votes and return them."""
     left_out = []
     for part, side in (("training", "training"), ("public_test", "test")):
         with (out / side / VOTES_FILE).open("w", encoding="utf-8", newline="") as file:
