@@ -11,6 +11,9 @@ FOLDER: Final = Path(__file__).parent / "models"
 MODEL: Final = "happysad.tflite"
 """The default model, int8."""
 
+FACES: Final = "faces.tflite"
+"""The face detector."""
+
 WEIGHTS: Final = "happysad-weights.npz"
 """The same network's weights as float16, for fine-tuning."""
 
@@ -27,7 +30,7 @@ def read_released(name: str, folder: Path = FOLDER) -> bytes:
     """Read a bundled file and verify its checksum.
 
     Args:
-        name: `MODEL` or `WEIGHTS`.
+        name: `MODEL`, `FACES` or `WEIGHTS`.
         folder: The folder that contains it.
 
     Raises:
@@ -48,6 +51,6 @@ def write_sums(folder: Path = FOLDER) -> None:
     """Write the checksums of a folder's model files."""
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in (MODEL, WEIGHTS)
+        for name in (MODEL, FACES, WEIGHTS)
     ]
     (folder / SUMS).write_text("".join(lines), "ascii")
