@@ -28,9 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from happysad import Detector
+from happysad.crops import crop_faces
 from happysad.dataset.scan import scan
 from happysad.evaluation.bootstrap import weighted_values
-from happysad.faces import FaceDetector, crop_faces
+from happysad.faces import FaceDetector
 from happysad.image import open_image, read_image
 from happysad.prediction import Face, Point
 from happysad.progress import track

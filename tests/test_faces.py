@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from happysad.crops import CROP_MARGIN, crop_faces
 from happysad.dataset.synthetic import draw_face
-from happysad.faces import CROP_MARGIN, FaceDetector, crop_faces
+from happysad.faces import FaceDetector
 from happysad.image import RgbImage, open_image, read_image
 from happysad.prediction import Face, Point
 

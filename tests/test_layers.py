@@ -1,4 +1,4 @@
-"""The shape of the house: what may import what."""
+"""Which module may import which."""
 
 import ast
 import subprocess
@@ -18,6 +18,7 @@ ORDER = [
     {"training"},
     {"dataset", "detector", "annotate", "copies", "records"},
     {"classifier", "faces", "sources", "plots"},
+    {"crops", "yunet"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]

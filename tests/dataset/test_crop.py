@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from happysad.cli import main
+from happysad.crops import crop_faces
 from happysad.dataset.crop import crop_folder
 from happysad.errors import DatasetError
-from happysad.faces import FaceDetector, crop_faces
+from happysad.faces import FaceDetector
 from happysad.image import open_image, read_image
 
 

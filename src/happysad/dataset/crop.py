@@ -6,9 +6,10 @@ from typing import Final
 
 from PIL import Image
 
+from happysad.crops import crop_faces
 from happysad.dataset.scan import GROUPS_FILE, read_groups
 from happysad.errors import DatasetError, ImageError
-from happysad.faces import FaceDetector, crop_faces
+from happysad.faces import FaceDetector
 from happysad.files import atomic_csv, atomic_folder
 from happysad.image import open_image
 from happysad.progress import track

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from happysad import __version__
 from happysad.classifier import Classifier, ModelInfo, Precision
+from happysad.crops import CROP_MARGIN
 from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import calibrated_scores, choose_threshold, fit_temperature
 from happysad.export.comparison import Comparison, compare
 from happysad.export.convert import float32_graph, logit_network, quantise
 from happysad.export.metadata import add_metadata
-from happysad.faces import CROP_MARGIN
 from happysad.files import atomic, atomic_text, convert_os_errors
 from happysad.image import fit_square, read_image
 from happysad.prediction import LABELS

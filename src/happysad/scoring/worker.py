@@ -9,7 +9,6 @@ from functools import lru_cache
 from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
-import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -123,8 +122,6 @@ def _summary(uri: str, job: Job) -> ScoringSummary:
 @lru_cache(maxsize=1)
 def _detector(model: bytes, crop: Any) -> Detector:
     """Load the model once per process."""
-    # There is a process for each core.
-    cv2.setNumThreads(1)
     return Detector(model, crop=crop)
 
 
