@@ -22,7 +22,8 @@ RUNTIME = Path(__file__).parents[1] / "node_modules" / "@litertjs"
 TIME_FRAMES = """
 async ([picture, frames]) => {
   const { openDevice } = await import("/static/device.js");
-  const { shrink } = await import("/static/resize.js");
+  const { openFaceDetector } = await import("/static/faces.js");
+  const { readPixels } = await import("/static/pixels.js");
   const { askServer, describeModel } = await import("/static/server.js");
   const image = await createImageBitmap(await (await fetch(picture)).blob());
   const canvas = document.createElement("canvas");
@@ -33,12 +34,13 @@ async ([picture, frames]) => {
   const model = await describeModel();
   const onDevice = await openDevice(model);
   const load = performance.now() - started;
+  const runtime = await import("/litert/core/dist/index.js");
+  const detect = await openFaceDetector(runtime, "/faces.tflite");
   const jpeg = () => new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
   const ways = {
     "on the device": () => onDevice(canvas),
-    "of it, reading and scaling": () =>
-      shrink(context.getImageData(80, 0, 480, 480), model.input_size),
-    "on the server, with a face to find": async () => askServer(await jpeg()),
+    "of it, detecting the face": () => detect(readPixels(canvas)),
+    "on the server": async () => askServer(await jpeg()),
   };
   const times = { "loading runtime and model": [load] };
   for (const [name, way] of Object.entries(ways)) {

@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    image = str(arguments.picture or portrait())
+    image = str(arguments.image or portrait())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder, "model.keras"))

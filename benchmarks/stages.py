@@ -137,7 +137,7 @@ def main() -> None:
         ("decode", LazyImage, "pixels"),
         ("detect", FaceDetector, "detect"),
         ("crop", happysad.detector, "crop_faces"),
-        ("classify", Classifier, "probabilities"),
+        ("classify", Classifier, "scores"),
     ]
     for stage, home, name in steps:
         setattr(home, name, stages.timed(stage, getattr(home, name)))

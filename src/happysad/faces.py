@@ -93,11 +93,13 @@ class FaceDetector:
     def _detect_at(self, image: LazyImage, longest: int) -> list[Face]:
         """Detect faces in the image resized to a longer side, in overlapping tiles if large."""
         pixels, scale = _resized(image, longest)
-        return [
-            face
-            for left, top, tile in _tiles(pixels)
-            for face in self._detect(tile, scale @ affine(np.eye(2), (0, 0), (left, top)))
-        ]
+        faces = []
+        for left, top, tile in _tiles(pixels):
+            to_image = scale @ affine(np.eye(2), (0, 0), (left, top))
+            ends = to_image @ (tile.shape[1], tile.shape[0], 1)
+            found = self._detect(tile, to_image)
+            faces += [f for f in found if _is_whole(f, to_image[:2, 2], ends[:2], image)]
+        return faces
 
     def _detect_rotated(self, image: LazyImage, degrees: float) -> list[Face]:
         """Detect faces in the image rotated clockwise about its centre."""
@@ -170,6 +172,16 @@ def _starts(length: int) -> list[int]:
     count = max(1, math.ceil((length - _TILE_OVERLAP) / (MAX_SIDE - _TILE_OVERLAP)))
     last = max(0, length - MAX_SIDE)
     return [last * i // max(1, count - 1) for i in range(count)]
+
+
+def _is_whole(face: Face, start: Matrix, end: Matrix, image: LazyImage) -> bool:
+    """Return whether a face ends before the borders of its tile, those of the image apart."""
+    lengths = (image.width, image.height)
+    return all(
+        (face.box[i] > start[i] or start[i] <= 0)
+        and (face.box[i] + face.box[i + 2] < end[i] or end[i] >= lengths[i] - 1)
+        for i in (0, 1)
+    )
 
 
 def _rotation(angle: float) -> Matrix:

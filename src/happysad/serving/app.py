@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from happysad import __version__
 from happysad.prediction import LABELS
-from happysad.released import CARD, FIGURES, FOLDER
+from happysad.released import CARD, FACES, FIGURES, FOLDER
 from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
@@ -209,6 +209,10 @@ def _add_page(app: FastAPI, settings: Settings) -> None:
     @app.get("/model.tflite", include_in_schema=False)
     async def model_file() -> FileResponse:
         return FileResponse(settings.model_file, media_type="application/octet-stream")
+
+    @app.get("/faces.tflite", include_in_schema=False)
+    async def faces_file() -> FileResponse:
+        return FileResponse(FOLDER / FACES, media_type="application/octet-stream")
 
     if settings.runtime:
         app.mount("/litert", StaticFiles(directory=settings.runtime))

@@ -1,6 +1,6 @@
 // The page: images and the camera in, outlined faces out.
 
-import { guide, openDevice } from "./device.js";
+import { openDevice } from "./device.js";
 import { describeFace, outline, strip } from "./draw.js";
 import { Refused, askServer, describeModel } from "./server.js";
 
@@ -40,8 +40,7 @@ async function changeMode() {
       "Images are sent to this server and answered there. It keeps and logs none of them.";
     return;
   }
-  $("promise").textContent = "No image leaves this device. Here the face has to fill the middle of " +
-    "the image: it is not searched for.";
+  $("promise").textContent = "No image leaves this device.";
   say("Loading the model onto this device …");
   try {
     await onDevice();

@@ -1,0 +1,229 @@
+"""Face detection: recall, false detections and time on a mixed set of images.
+
+    python benchmarks/detection.py shared/data/portraits [--photos FOLDER] [--against SRC]
+
+Scenes are composed of portraits (one face each) pasted into images without people: one face,
+groups, small faces, tilted faces, none. With --photos, a folder of photographs is timed, too; what
+counts there as found is what the other detector finds. --against names the ``src`` folder of
+another version of happysad, whose detector then takes turns with this one. One thread each; the
+image is decoded before the clock starts.
+"""
+
+import argparse
+import io
+import os
+import pickle
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+from skimage import data
+from sklearn.datasets import load_sample_images
+
+from happysad.image import RgbImage, read_image
+
+# scikit-image's images without people.
+GROUNDS: Final = (
+    "coffee",
+    "chelsea",
+    "rocket",
+    "coins",
+    "brick",
+    "grass",
+    "gravel",
+    "page",
+    "moon",
+)
+SIZE: Final = (640, 480)
+
+WORKER: Final = """
+import pickle, sys, time
+import happysad.faces
+from happysad.image import open_image
+try:
+    import cv2
+    cv2.setNumThreads(1)
+except ImportError:
+    pass
+detector = happysad.faces.FaceDetector()
+while True:
+    content = pickle.load(sys.stdin.buffer)
+    times = []
+    for _ in range(2):
+        image = open_image(content)
+        image.pixels(640)
+        start = time.perf_counter()
+        faces = detector.detect(image)
+        times.append(time.perf_counter() - start)
+    pickle.dump((min(times), [face.box for face in faces]), sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+"""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class Scene:
+    """An encoded image and the squares (left, top, side) of its portraits; None if unknown."""
+
+    content: bytes
+    faces: list[tuple[int, int, int]] | None
+
+
+@dataclass
+class Totals:
+    """Counts and seconds of one detector on one kind of scene."""
+
+    found: int = 0
+    false: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+class Composer:
+    """Composes scenes, the same ones for the same seed."""
+
+    def __init__(self, portraits: list[Path], seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311
+        self._portraits = portraits
+        self._grounds = [*load_sample_images().images]
+        self._grounds += [read_image(np.atleast_3d(getattr(data, name)())) for name in GROUNDS]
+
+    def ground(self) -> RgbImage:
+        """Return a random part of an image without people, of `SIZE`."""
+        image = Image.fromarray(self._random.choice(self._grounds))
+        share = self._random.uniform(0.5, 1)
+        width, height = int(image.width * share), int(image.height * share)
+        left = self._random.randint(0, image.width - width)
+        top = self._random.randint(0, image.height - height)
+        return np.array(image.resize(SIZE, box=(left, top, left + width, top + height)))
+
+    def scene(self, count: int, sides: tuple[int, int], degrees: float = 0) -> Scene:
+        """Paste portraits of some sides without overlaps."""
+        image, faces = Image.fromarray(self.ground()), list[tuple[int, int, int]]()
+        for _ in range(100):
+            side = self._random.randint(*sides)
+            left, top = (self._random.randint(0, length - side) for length in SIZE)
+            if len(faces) == count or any(
+                abs(left + side / 2 - x - s / 2) < (side + s) / 2
+                and abs(top + side / 2 - y - s / 2) < (side + s) / 2
+                for x, y, s in faces
+            ):
+                continue
+            angle = self._random.choice((-1, 1)) * degrees
+            portrait = Image.open(self._random.choice(self._portraits)).convert("RGB")
+            portrait = portrait.resize((side, side)).rotate(angle, Image.Resampling.BICUBIC)
+            mask = Image.new("L", (side, side), 255).rotate(angle)
+            image.paste(portrait, (left, top), mask)
+            faces.append((left, top, side))
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=90)
+        return Scene(file.getvalue(), faces)
+
+    def scenes(self, count: int) -> Iterator[tuple[str, list[Scene]]]:
+        """Yield each kind's name and scenes."""
+        pick = self._random.randint
+        yield (
+            "portrait",
+            [Scene(path.read_bytes(), [(0, 0, 224)]) for path in self._portraits[:count]],
+        )
+        yield "one face", [self.scene(1, (90, 250)) for _ in range(count)]
+        yield "group of 3 to 9", [self.scene(pick(3, 9), (40, 140)) for _ in range(count)]
+        yield "small faces", [self.scene(pick(1, 5), (22, 50)) for _ in range(count)]
+        yield "large and small", [self.scene(pick(2, 5), (25, 220)) for _ in range(count)]
+        yield "tilted by 45°", [self.scene(1, (120, 300), 45) for _ in range(count)]
+        yield "no face", [self.scene(0, (22, 50)) for _ in range(count)]
+
+
+class Worker:
+    """A detector in a process of its own."""
+
+    def __init__(self, source: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(source)},
+        )
+
+    def detect(self, content: bytes) -> tuple[float, list[Box]]:
+        """Return seconds and boxes."""
+        stdin: Any = self._process.stdin
+        stdout: Any = self._process.stdout
+        pickle.dump(content, stdin)
+        stdin.flush()
+        answer: tuple[float, list[Box]] = pickle.load(stdout)  # noqa: S301
+        return answer
+
+
+def matches(box: Box, face: tuple[int, int, int]) -> bool:
+    """Tell whether a box is that of a pasted portrait."""
+    left, top, side = face
+    aside = max(
+        abs(box[0] + box[2] / 2 - left - side / 2), abs(box[1] + box[3] / 2 - top - side / 2)
+    )
+    return aside < 0.35 * side and 0.25 * side < max(box[2:]) < 1.6 * side
+
+
+def count(boxes: list[Box], truth: list[tuple[int, int, int]], totals: Totals) -> None:
+    """Count found faces and false detections."""
+    hit = {face for face in truth if any(matches(box, face) for box in boxes)}
+    totals.found += len(hit)
+    totals.false += sum(not any(matches(box, face) for face in truth) for box in boxes)
+
+
+def report(kind: str, scenes: list[Scene], workers: list[Worker]) -> None:
+    """Run the detectors in turns; print a row of the table."""
+    totals = [Totals() for _ in workers]
+    faces = 0
+    for number, scene in enumerate(scenes):
+        for i in range(len(workers)):
+            which = (number + i) % len(workers)
+            seconds, boxes = workers[which].detect(scene.content)
+            totals[which].seconds.append(seconds)
+            count(boxes, scene.faces or [], totals[which])
+        faces += len(scene.faces or [])
+    cells = [kind, str(len(scenes)), str(faces) if scenes[0].faces is not None else ""]
+    for total in totals:
+        known = scenes[0].faces is not None
+        cells += [str(total.found), str(total.false)] if known else ["", str(total.false)]
+        times = [1000 * seconds for seconds in total.seconds]
+        cells.append(f"{statistics.median(times):.1f}, {np.quantile(times, 0.9):.1f}")
+    if len(totals) == 2:
+        ratio = statistics.median(totals[1].seconds) / statistics.median(totals[0].seconds)
+        cells.append(f"{ratio:.2f}")
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Read the command line, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs to time")
+    parser.add_argument("--against", type=Path, help="src folder of another version")
+    parser.add_argument("--scenes", type=int, default=40, help="scenes of each kind")
+    arguments = parser.parse_args()
+    sources = [Path(__file__).parents[1] / "src", arguments.against]
+    workers = [Worker(source) for source in sources if source]
+    heads = ["found", "false", "median, p90 in ms"]
+    titles = [f"{head}{other}" for other in ("", " (other)")[: len(workers)] for head in heads]
+    titles = ["kind", "images", "faces", *titles, *(["ratio"] if arguments.against else [])]
+    print(f"| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|")
+    paths = sorted(arguments.portraits.rglob("*.jpg"))
+    random.Random(0).shuffle(paths)  # noqa: S311
+    for kind, scenes in Composer(paths, 0).scenes(arguments.scenes):
+        report(kind, scenes, workers)
+    if arguments.photos:
+        files = sorted(path for path in arguments.photos.iterdir() if path.is_file())
+        report("photographs", [Scene(path.read_bytes(), None) for path in files], workers)
+
+
+if __name__ == "__main__":
+    main()
