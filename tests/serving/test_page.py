@@ -1,6 +1,7 @@
 """The page in a real browser: images, the camera, both modes."""
 
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -27,6 +28,13 @@ needs_runtime = pytest.mark.skipif(
 def site() -> Iterator[Server]:
     runtime = ("--runtime", RUNTIME) if RUNTIME.is_dir() else ()
     with serving(*runtime) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Server]:
+    """A server without the runtime for the device."""
+    with serving() as running:
         yield running
 
 
@@ -70,43 +78,261 @@ def page(browser: Browser, site: Server) -> Iterator[Page]:
     assert not wrong
 
 
-def choose_device(page: Page) -> None:
-    page.get_by_label("on this device").check()
-    expect(page.locator("#status")).to_have_text(re.compile("on this device now"), timeout=60_000)
+def run_on(page: Page, where: str) -> None:
+    page.get_by_label(f"this {where}").check()
 
 
-def test_a_chosen_picture_shows_its_face(page: Page, hopper: Path) -> None:
-    page.set_input_files("#files", [hopper, Path(__file__)])
-    expect(page.locator("#status")).to_have_text("1 face in 1 image; 1 without an answer")
-    expect(page.locator("figcaption").first).to_contain_text("cannot read the image")
-    answer = page.locator("figcaption").last
-    expect(answer).to_contain_text(
-        re.compile(r"face 1: ((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)")
+def expect_summary(page: Page, text: str) -> None:
+    expect(page.locator("#status")).to_have_text(text, timeout=60_000)
+
+
+SHOWN = re.compile(r"^Face 1: ((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)$")
+
+needs_device = pytest.param("device", marks=needs_runtime)
+
+
+@pytest.mark.parametrize("where", ["server", needs_device])
+def test_a_photo_is_answered(
+    plain: Server, site: Server, browser: Browser, where: str, hopper: Path
+) -> None:
+    page = browser.new_page()
+    page.goto((site if where == "device" else plain).url)
+    page.set_input_files("#files", [Path(__file__), hopper])
+    expect_summary(page, "1 face in 1 photo; 1 without an answer")
+    expect(page.locator("#headline")).to_have_text(re.compile("^1 face: (happy|sad|uncertain)$"))
+    expect(page.locator(".face")).to_have_text(SHOWN)
+    expect(page.locator("#photos li")).to_have_count(2)
+    page.locator("#photos button").last.click()
+    expect(page.locator("#headline.error")).to_be_visible()
+    page.close()
+
+
+def test_a_sample_needs_one_click(page: Page) -> None:
+    page.get_by_role("button", name="a group").click()
+    expect_summary(page, "3 faces in 1 photo")
+    expect(page.locator("#headline")).to_have_text("3 faces: 2 happy, 1 sad")
+
+
+@pytest.mark.parametrize(("score", "text"), [(0.0, "1 %"), (0.5, "50 %"), (0.9999, "99 %")])
+def test_no_score_is_shown_as_certain(page: Page, score: float, text: str) -> None:
+    percent = "async (score) => (await import('/static/result.js')).percent(score)"
+    assert page.evaluate(percent, score) == text
+
+
+def test_a_meter_says_its_figures_in_words(page: Page, hopper: Path) -> None:
+    page.set_input_files("#files", hopper)
+    expect_summary(page, "1 face in 1 photo")
+    label = page.locator(".meter").get_attribute("aria-label") or ""
+    assert re.fullmatch(r"happy \d+ %, neither \d+ %, sad \d+ %", label)
+
+
+def test_long_lists_are_folded(page: Page, hopper: Path, tmp_path: Path) -> None:
+    face, group = Image.open(hopper).convert("RGB").crop((100, 60, 430, 390)), tmp_path / "g.png"
+    sheet = Image.new("RGB", (1200, 600), (90, 110, 120))
+    for i in range(8):
+        sheet.paste(face.resize((220, 220)), (40 + 290 * (i % 4), 40 + 280 * (i // 4)))
+    sheet.save(group)
+    page.set_input_files("#files", group)
+    expect_summary(page, "8 faces in 1 photo")
+    expect(page.locator(".face")).to_have_count(5)
+    page.get_by_role("button", name="Show all 8 faces").click()
+    expect(page.locator(".face")).to_have_count(8)
+
+
+def test_a_face_and_its_box_are_highlighted_together(page: Page) -> None:
+    page.get_by_role("button", name="a group").click()
+    expect_summary(page, "3 faces in 1 photo")
+    plain = page.locator("#image").screenshot()
+    page.locator(".face").nth(1).focus()
+    assert page.locator("#image").screenshot() != plain
+    page.locator("#image").hover(position={"x": 5, "y": 5})
+    expect(page.locator(".face.lit")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("CSV", ".csv"), ("JSON", ".json"), ("image", ".faces.jpg")]
+)
+def test_answers_can_be_downloaded(page: Page, hopper: Path, kind: str, suffix: str) -> None:
+    page.set_input_files("#files", hopper)
+    expect_summary(page, "1 face in 1 photo")
+    with page.expect_download() as download:
+        page.get_by_role("button", name=kind, exact=True).click()
+    assert download.value.suggested_filename == f"{hopper.stem}{suffix}"
+    content = download.value.path().read_bytes()
+    if kind == "JSON":
+        assert len(json.loads(content)["faces"]) == 1
+    elif kind == "CSV":
+        assert len(content.decode().splitlines()) == 2
+    else:
+        assert Image.open(io.BytesIO(content)).format == "JPEG"
+
+
+def test_clear_removes_all_photos(page: Page, hopper: Path) -> None:
+    page.set_input_files("#files", [hopper, hopper])
+    expect_summary(page, "2 faces in 2 photos")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#result")).to_be_hidden()
+    expect(page.locator("#photos button")).to_have_count(2)
+    expect(page.locator("#strip")).to_be_hidden()
+    expect(page.get_by_role("button", name="a group")).to_be_visible()
+
+
+def test_what_the_server_refuses_is_sent_as_a_reduced_jpeg(
+    browser: Browser, tmp_path: Path, hopper: Path
+) -> None:
+    """A file over the server's limit that the browser can show."""
+    large = tmp_path / "large.bmp"
+    Image.open(hopper).convert("RGB").resize((1700, 2000)).save(large)
+    with serving("--max-body", "2000000") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.set_input_files("#files", large)
+        expect_summary(page, "1 face in 1 photo")
+        page.close()
+
+
+def test_the_server_answers_what_the_browser_cannot_show(
+    page: Page, tmp_path: Path, hopper: Path
+) -> None:
+    tiff = tmp_path / "scan.tif"
+    Image.open(hopper).convert("RGB").save(tiff)
+    if page.locator("#modes").is_visible():
+        run_on(page, "server")
+    page.set_input_files("#files", tiff)
+    expect_summary(page, "1 face in 1 photo")
+    expect(page.locator("#headline")).to_have_text(re.compile("^1 face: "))
+
+
+def test_a_pasted_image_is_answered(page: Page, hopper: Path) -> None:
+    page.evaluate(
+        """async (bytes) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "image.jpg", { type: "image/jpeg" }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        list(hopper.read_bytes()),
     )
+    expect_summary(page, "1 face in 1 photo")
+
+
+def test_the_whole_drop_zone_can_be_clicked(page: Page) -> None:
+    with page.expect_file_chooser():
+        page.locator("#hint").click()
 
 
 def test_the_keyboard_reaches_everything(page: Page) -> None:
     reached = []
-    for _ in range(4):
+    for _ in range(7):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id || document.activeElement.value"))
-    assert reached[:3] == ["server", "files", "camera"]
+        reached.append(
+            page.evaluate("document.activeElement.dataset.sample || document.activeElement.id")
+        )
+    start = reached.index("files")
+    assert reached[start : start + 5] == ["files", "camera", "happy", "sad", "group"]
 
 
-@pytest.mark.parametrize("where", ["server", pytest.param("device", marks=needs_runtime)])
+def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("s3cret-s3cret-s3cret\n")
+    with serving("--api-keys", keys) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.set_input_files("#files", hopper)
+        expect_summary(page, "0 faces in 0 photos; 1 without an answer")
+        page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
+        page.keyboard.press("Enter")
+        expect(page.locator("#headline")).to_have_text(re.compile("^1 face: "))
+        page.close()
+
+
+@pytest.mark.parametrize("where", ["server", needs_device])
 def test_the_camera_is_watched(page: Page, where: str) -> None:
     sent: list[str] = []
-    if where == "device":
-        choose_device(page)
+    if page.locator("#modes").is_visible():
+        run_on(page, where)
     page.on("request", lambda request: sent.append(request.method))
-    page.get_by_role("button", name="start the camera").click()
+    page.get_by_role("button", name="Use the camera").click()
     expect(page.locator("#status")).to_have_text(
-        re.compile(r"^((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)$"), timeout=20_000
+        re.compile(r"^1: ((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)$"), timeout=60_000
     )
     expect(page.locator("#view")).to_be_visible()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"))
     assert ("POST" in sent) == (where == "server"), "on the device, no image is sent"
-    page.get_by_role("button", name="stop the camera").click()
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#photos li")).to_have_count(1)
+    page.get_by_role("button", name="Stop the camera").click()
     expect(page.locator("#view")).not_to_be_visible()
+
+
+# Remembers every stream that the page opens.
+COUNT_STREAMS = """
+() => {
+globalThis.streams = [];
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await open(wanted);
+  globalThis.streams.push(stream);
+  return stream;
+};
+}
+"""
+LIVE = "streams.flatMap((s) => s.getTracks()).filter((t) => t.readyState === 'live').length"
+
+
+def test_a_double_click_leaves_no_camera_on(page: Page) -> None:
+    page.evaluate(COUNT_STREAMS)
+    page.locator("#camera").dblclick()
+    page.wait_for_timeout(1500)
+    assert page.evaluate(LIVE) == 0
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+    page.locator("#camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    assert page.evaluate(LIVE) == 1
+    page.locator("#camera").click()
+    assert page.evaluate(LIVE) == 0
+
+
+def test_an_unplugged_camera_is_noticed(page: Page) -> None:
+    page.evaluate(COUNT_STREAMS)
+    page.locator("#camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.evaluate("streams[0].getTracks()[0].onended(new Event('ended'))")
+    expect(page.locator("#status")).to_have_text("The camera was disconnected.")
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+
+
+def test_a_lost_server_is_reported_and_recovered_from(plain: Server, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(plain.url)
+    page.locator("#camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.context.set_offline(True)
+    expect(page.locator("#trouble")).to_have_text(re.compile("The server cannot be reached"))
+    page.context.set_offline(False)
+    expect(page.locator("#trouble")).to_be_hidden(timeout=30_000)
+    page.close()
+
+
+def test_a_person_keeps_the_number(page: Page) -> None:
+    """Two faces that move, listed in another order each time, and one who leaves."""
+    numbers = page.evaluate(
+        """async () => {
+          const { Tracker } = await import("/static/camera.js");
+          const tracker = new Tracker();
+          const face = (x, happy) =>
+            ({ box: [x, 50, 100, 100], label: "x", scores: { happy, sad: 1 - happy, neither: 0 } });
+          const frames = [
+            [face(0, 0.9), face(300, 0.1)], [face(310, 0.1), face(10, 0.9)], [face(20, 0.1)],
+            [face(330, 0.1), face(25, 0.9)],
+          ];
+          return frames.map((faces, i) => tracker.update(faces, 0.4, 100 * i)
+            .map(({ person, label, box }) => [person, label, box[0]]));
+        }"""
+    )
+    by_place = [sorted(frame, key=lambda face: face[2]) for frame in numbers]
+    assert [[person for person, *_ in frame] for frame in by_place] == [[1, 2], [1, 2], [1], [1, 2]]
+    # One frame does not change a label.
+    assert numbers[2][0][1] == "happy"
 
 
 def photos(hopper: Path) -> dict[str, Image.Image]:
@@ -152,15 +378,28 @@ def test_the_device_answers_as_the_server_does(page: Page, site: Server, hopper:
             assert face["scores"] == pytest.approx(other["scores"], abs=0.03), name
 
 
-def test_it_says_where_pictures_go(page: Page) -> None:
-    expect(page.locator("#promise")).to_contain_text("sent to this server")
-    page.get_by_label("on this device").check()
-    expect(page.locator("#promise")).to_contain_text("No image leaves this device")
+def test_the_page_says_where_photos_go(page: Page, plain: Server, browser: Browser) -> None:
+    other = browser.new_page()
+    other.goto(plain.url)
+    expect(other.locator("#modes")).to_be_hidden()
+    expect(other.locator("#promise")).to_contain_text("sent to this server")
+    other.close()
+    if page.locator("#modes").is_visible():
+        expect(page.locator("#promise")).to_contain_text("stay on this device")
+        run_on(page, "server")
+        page.reload()
+        expect(page.locator("#promise")).to_contain_text("sent to this server")
+
+
+def test_browsers_ask_for_changed_files(site: Server) -> None:
+    for path in ("/", "/static/app.js", "/faces.tflite", "/samples/happy.jpg"):
+        assert httpx.get(site.url + path).headers["cache-control"] == "no-cache"
+    assert httpx.get(f"{site.url}/samples/other.jpg").status_code == 404
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_the_screen(page: Page, width: int, hopper: Path) -> None:
+def test_the_page_fits_the_screen(page: Page, width: int, hopper: Path) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     page.set_input_files("#files", hopper)
-    expect(page.locator("#status")).to_have_text("1 face in 1 image")
+    expect_summary(page, "1 face in 1 photo")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -19,18 +19,18 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from happysad import __version__
 from happysad.prediction import LABELS
-from happysad.released import CARD, FACES, FIGURES, FOLDER
+from happysad.released import CARD, FIGURES, FOLDER
 from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
+from happysad.serving.page import add_page
 from happysad.serving.problem import Problem
 from happysad.serving.schemas import ImageRecord, ModelRecord, images, problems
 from happysad.serving.settings import Settings
@@ -86,7 +86,7 @@ def create_app() -> FastAPI:
     )
     _add_api(app, settings, engine, buffers)
     _add_operations(app, engine)
-    _add_page(app, settings)
+    add_page(app, settings)
     _add_errors(app)
     app.add_middleware(_Gate)
     if settings.origins:
@@ -198,25 +198,6 @@ def _add_operations(app: FastAPI, engine: Engine) -> None:
     async def figures() -> Response:
         """Figures for Prometheus."""
         return metrics.exposition()
-
-
-def _add_page(app: FastAPI, settings: Settings) -> None:
-    @app.head("/", include_in_schema=False)
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
-
-    @app.get("/model.tflite", include_in_schema=False)
-    async def model_file() -> FileResponse:
-        return FileResponse(settings.model_file, media_type="application/octet-stream")
-
-    @app.get("/faces.tflite", include_in_schema=False)
-    async def faces_file() -> FileResponse:
-        return FileResponse(FOLDER / FACES, media_type="application/octet-stream")
-
-    if settings.runtime:
-        app.mount("/litert", StaticFiles(directory=settings.runtime))
-    app.mount("/static", StaticFiles(directory=STATIC))
 
 
 def _add_errors(app: FastAPI) -> None:

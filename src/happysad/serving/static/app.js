@@ -1,193 +1,217 @@
-// The page: images and the camera in, outlined faces out.
+// The page: photos and the camera in, labelled faces out.
 
+import { Camera, drawScaled } from "./camera.js";
 import { openDevice } from "./device.js";
-import { describeFace, outline, strip } from "./draw.js";
+import { ResultView, describeFace, draw, headline, plural, toCsv } from "./result.js";
 import { Refused, askServer, describeModel } from "./server.js";
 
-const LONGEST = 1280;
-const FRAME = 640;
+const LONGEST = 1280; // Of photos as they are shown, pixels.
+const LONGEST_SENT = 2560; // Of photos that the server does not accept as they are.
+const STORED_MODE = "happysad-mode";
 const $ = (id) => document.getElementById(id);
 const mode = () => new FormData($("where")).get("mode");
 const key = () => $("key").querySelector("input").value;
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
-let device; // The promise of the on-device classifier, once it was asked for.
-let camera; // The camera's MediaStream while it runs.
+const photos = []; // The newest first: { name, canvas, record, error }.
+const view = new ResultView($("result"));
+let device; // The promise of the on-device models, once they were asked for.
+let threshold = 0.5;
+let retry = () => {}; // What failed for want of an API key.
 
 function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
 }
 
-function explain(error) {
+function explain(error, again) {
   if (error instanceof Refused && error.status === 401) {
+    retry = again;
     $("key").hidden = false;
     $("key").querySelector("input").focus();
   }
   return error.message || String(error);
 }
 
+async function describe() {
+  const info = await describeModel(key());
+  ({ threshold } = info);
+  $("model").textContent = `happysad ${info.happysad}, model ${info.recipe} of ${info.created.slice(0, 10)} (${info.precision}).`;
+  return info;
+}
+
 function onDevice() {
-  device ??= describeModel(key()).then(openDevice);
+  device ??= describe().then(openDevice);
   device.catch(() => { device = undefined; });
   return device;
 }
 
-async function changeMode() {
-  if (mode() === "server") {
-    $("promise").textContent =
-      "Images are sent to this server and answered there. It keeps and logs none of them.";
-    return;
+function changeMode() {
+  const here = mode() === "device";
+  localStorage.setItem(STORED_MODE, mode());
+  $("promise").textContent = here
+    ? "Photos stay on this device. The models, 12 MB with their runtime, are loaded once."
+    : "Photos are sent to this server, which keeps and logs none of them.";
+}
+
+/** The record of a photo: from this device, or from the server, reduced where it refuses the file. */
+async function ask(file, canvas, image) {
+  if (mode() === "device") {
+    if (!canvas) throw new Error("This browser cannot read the image.");
+    return (await onDevice())(canvas);
   }
-  $("promise").textContent = "No image leaves this device.";
-  say("Loading the model onto this device …");
   try {
-    await onDevice();
-    say("The model is on this device now.");
+    return await askServer(file, key());
   } catch (error) {
-    say(`This device cannot run the model: ${explain(error)}`, true);
+    if (!image || ![400, 413, 415, 422].includes(error.status)) throw error;
+    const reduced = document.createElement("canvas");
+    drawScaled(reduced, image, image.width, image.height, LONGEST_SENT);
+    return askServer(await toJpeg(reduced, 0.92), key());
   }
 }
 
-/** Draw an image or a video frame onto a canvas, at most `longest` pixels on its longer side. */
-function put(canvas, source, width, height, longest) {
-  const scale = Math.min(1, longest / Math.max(width, height));
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
-}
-
-/** Bring a record's boxes to a canvas that shows the image at another size. */
-function scaled(record, canvas) {
-  const factor = canvas.width / record.width;
-  return record.faces.map((face) => ({ ...face, box: face.box.map((v) => v * factor) }));
-}
-
-function describe(face, number) {
-  const item = document.createElement("li");
-  const strong = document.createElement("strong");
-  strong.className = face.label;
-  strong.textContent = describeFace(face);
-  item.append(`face ${number}: `, strong);
-  return item;
-}
-
-async function addPicture(file) {
-  const figure = document.createElement("figure");
-  const caption = document.createElement("figcaption");
-  caption.textContent = `${file.name}: looking …`;
-  figure.append(caption);
-  $("results").prepend(figure);
+async function answer(photo, file) {
   try {
-    const image = await createImageBitmap(file).catch(() => {
-      throw new Error("this browser cannot read the image");
-    });
-    const canvas = document.createElement("canvas");
-    canvas.setAttribute("role", "img");
-    put(canvas, image, image.width, image.height, LONGEST);
-    figure.prepend(canvas);
-    const record = mode() === "server" ? await askServer(file, key()) : await (await onDevice())(canvas);
-    const faces = scaled(record, canvas);
-    outline(canvas, faces);
-    caption.textContent = faces.length ? file.name : `${file.name}: no face found`;
-    canvas.setAttribute("aria-label", `${file.name}, ${plural(faces.length, "face")} outlined`);
-    const list = document.createElement("ul");
-    list.append(...faces.map((face, i) => describe(face, i + 1)));
-    caption.append(list);
-    return faces.length;
+    const image = await createImageBitmap(file).catch(() => null);
+    if (image) {
+      photo.canvas = document.createElement("canvas");
+      drawScaled(photo.canvas, image, image.width, image.height, LONGEST);
+      show(photo);
+    }
+    photo.record = await ask(file, photo.canvas, image);
+    photo.error = undefined;
   } catch (error) {
-    caption.textContent = `${file.name}: ${explain(error)}`;
-    caption.classList.add("error");
-    return null;
+    photo.error = explain(error, async () => { await answer(photo, file); show(photo); });
   }
 }
 
-async function addPictures(files) {
-  const counts = [];
+async function addPhotos(files) {
+  if (!files.length) return;
+  document.body.classList.add("busy");
+  let [faces, failed] = [0, 0];
   for (const [i, file] of [...files].entries()) {
-    say(`Looking at image ${i + 1} of ${files.length} …`);
-    counts.push(await addPicture(file));
+    say(files.length > 1 ? `Looking at photo ${i + 1} of ${files.length} …` : "Looking …");
+    const photo = { name: file.name || "pasted image" };
+    photos.unshift(photo);
+    show(photo);
+    await answer(photo, file);
+    show(photo);
+    faces += photo.record?.faces.length ?? 0;
+    failed += photo.error ? 1 : 0;
   }
-  const failed = counts.filter((count) => count === null).length;
-  const faces = counts.reduce((sum, count) => sum + (count ?? 0), 0);
-  say(`${plural(faces, "face")} in ${plural(counts.length - failed, "image")}` +
+  say(`${plural(faces, "face")} in ${plural(files.length - failed, "photo")}` +
     (failed ? `; ${failed} without an answer` : ""), failed > 0);
 }
 
-async function watch() {
-  const [video, view, frame] = [$("video"), $("view"), document.createElement("canvas")];
-  const points = [];
-  let told = 0;
-  const stream = camera;
-  while (camera === stream) {
-    put(frame, video, video.videoWidth, video.videoHeight, FRAME);
-    try {
-      const record = mode() === "server"
-        ? await askServer(await new Promise((done) => frame.toBlob(done, "image/jpeg", 0.85)), key())
-        : await (await onDevice())(frame);
-      if (camera !== stream) return;
-      const now = performance.now();
-      put(view, frame, frame.width, frame.height, FRAME);
-      outline(view, scaled(record, view));
-      if (record.faces.length) points.push([now, record.faces[0].probability]);
-      while (points.length && now - points[0][0] > 60000) points.shift();
-      strip($("strip"), points, now);
-      if (now - told > 2000) {
-        const [face] = record.faces;
-        say(face ? describeFace(face) : "no face detected");
-        told = now;
-      }
-    } catch (error) {
-      say(explain(error), true);
-      if (error instanceof Refused && error.status !== 503) return stopCamera();
-      await pause(1000 * (error.retryAfter || 1));
+function show(photo) {
+  view.show(photo);
+  $("strip").hidden = false;
+  $("photos").replaceChildren(...photos.map((each) => {
+    const [item, button, small] = ["li", "button", "canvas"].map((name) => document.createElement(name));
+    [small.width, small.height] = [176, 132];
+    if (each.canvas) {
+      const scale = Math.max(176 / each.canvas.width, 132 / each.canvas.height);
+      const [width, height] = [each.canvas.width * scale, each.canvas.height * scale];
+      small.getContext("2d").drawImage(each.canvas, (176 - width) / 2, (132 - height) / 2, width, height);
     }
-    await new Promise(requestAnimationFrame);
+    button.type = "button";
+    button.setAttribute("aria-label", `${each.name}: ${each.error ?? headline(each.record?.faces ?? [])}`);
+    button.setAttribute("aria-current", String(each === photo));
+    button.append(small);
+    button.addEventListener("click", () => show(each));
+    item.append(button);
+    return item;
+  }));
+}
+
+function save(kind) {
+  const { name, canvas, record } = view.photo;
+  const stem = name.replace(/\.\w+$/, "");
+  const download = (blob, suffix) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${stem}.${suffix}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+  if (kind === "csv") download(new Blob([toCsv(name, record)], { type: "text/csv" }), "csv");
+  if (kind === "json") download(new Blob([JSON.stringify({ path: name, ...record }, null, 2)], { type: "application/json" }), "json");
+  if (kind === "image" && canvas) {
+    const copy = document.createElement("canvas");
+    draw(copy, canvas, record);
+    toJpeg(copy, 0.92).then((blob) => download(blob, "faces.jpg"));
   }
 }
 
-function stopCamera() {
-  camera?.getTracks().forEach((track) => track.stop());
-  camera = undefined;
-  $("live").hidden = true;
-  $("camera").textContent = "start the camera";
-  $("camera").setAttribute("aria-pressed", "false");
+function clear() {
+  photos.length = 0;
+  $("result").hidden = $("strip").hidden = true;
+  document.body.classList.toggle("busy", camera.isOn);
+  say("");
 }
 
-async function toggleCamera() {
-  if (camera) {
-    stopCamera();
-    say("The camera is off.");
-    return;
-  }
-  try {
-    camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" }, audio: false });
-  } catch (error) {
-    say(`The camera cannot be used: ${explain(error)}`, true);
-    return;
-  }
-  $("video").srcObject = camera;
-  await $("video").play();
-  $("live").hidden = false;
-  $("camera").textContent = "stop the camera";
-  $("camera").setAttribute("aria-pressed", "true");
-  watch();
+function showCamera(on) {
+  $("live").hidden = !on;
+  document.body.classList.toggle("busy", on || photos.length > 0);
+  $("camera").textContent = on ? "Stop the camera" : "Use the camera";
+  $("camera").setAttribute("aria-pressed", String(on));
 }
 
-const drop = $("drop");
+const camera = new Camera(
+  Object.fromEntries(["video", "view", "trouble", "timeline", "rate", "cameras", "choice"].map((id) => [id, $(id)])),
+  {
+    ask: async (frame) => (mode() === "device" ? (await onDevice())(frame) : askServer(await toJpeg(frame, 0.85), key())),
+    threshold: () => threshold,
+    onStatus: (faces) => say(faces.length ? faces.map((face) => `${face.person}: ${describeFace(face)}`).join("; ") : "No face detected."),
+    onEnd: (reason, isError) => { showCamera(false); say(reason, isError); },
+  },
+);
+
 $("where").addEventListener("change", changeMode);
-$("where").addEventListener("submit", (event) => event.preventDefault());
-$("files").addEventListener("change", ({ target }) => {
-  addPictures([...target.files]);
-  target.value = ""; // So that the same image can be chosen again.
+$("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("key").hidden = true;
+  describe().then(retry, (error) => say(explain(error, retry), true));
 });
-$("camera").addEventListener("click", toggleCamera);
+$("files").addEventListener("change", ({ target }) => {
+  addPhotos([...target.files]);
+  target.value = ""; // The same photo can be chosen again.
+});
+$("camera").addEventListener("click", () => {
+  if (camera.isOn) return camera.stop();
+  showCamera(true);
+  camera.start();
+});
+$("cameras").addEventListener("change", ({ target }) => camera.start(target.value));
+$("snapshot").addEventListener("click", async () => {
+  const blob = await toJpeg(camera.frame, 0.92);
+  addPhotos([new File([blob], `photo ${new Date().toLocaleTimeString()}.jpg`, { type: "image/jpeg" })]);
+});
+$("samples").addEventListener("click", async ({ target }) => {
+  const name = target.closest("button")?.dataset.sample;
+  if (!name) return;
+  const response = await fetch(`/samples/${name}.jpg`);
+  addPhotos([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+});
+$("downloads").addEventListener("click", ({ target }) => save(target.dataset.save));
+$("clear").addEventListener("click", clear);
+$("drop").addEventListener("click", ({ target }) => {
+  if (!target.closest("button, label, input")) $("files").click();
+});
 for (const name of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(name, (event) => {
+  document.addEventListener(name, (event) => {
     event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") addPictures(event.dataTransfer.files);
+    $("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop") addPhotos([...event.dataTransfer.files]);
   });
 }
+document.addEventListener("paste", ({ clipboardData }) => addPhotos([...clipboardData.files]));
+
+const hasRuntime = document.documentElement.dataset.runtime === "true";
+$("modes").hidden = !hasRuntime;
+const wanted = hasRuntime ? localStorage.getItem(STORED_MODE) ?? "device" : "server";
+$("where").querySelector(`[value=${wanted}]`).checked = true;
 changeMode();
+$("curl").textContent = `curl ${location.origin}/v1/predict -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
+$("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${location.origin}/v1/predict", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
+describe().catch((error) => explain(error, () => {}));

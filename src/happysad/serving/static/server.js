@@ -5,16 +5,20 @@ export class Refused extends Error {
     super(detail);
     this.status = status;
     this.retryAfter = retryAfter;
+    // Asking again with the same key or the same kind of image gives the same answer.
+    this.fatal = status > 0 && status < 500 && status !== 429;
   }
 }
 
 async function request(path, options, key) {
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const response = await fetch(path, { ...options, headers });
+  const response = await fetch(path, { ...options, headers }).catch(() => {
+    throw new Refused(0, "The server cannot be reached.", 1);
+  });
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
   const wait = Number(response.headers.get("Retry-After")) || 0;
-  throw new Refused(response.status, problem.detail ?? `the server says ${response.status}`, wait);
+  throw new Refused(response.status, problem.detail ?? `The server answered with status ${response.status}.`, wait);
 }
 
 export const describeModel = (key) => request("/v1/model", {}, key);

@@ -1,0 +1,83 @@
+"""The web page: its files, the models for running on the device, and sample images."""
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from PIL import Image
+from starlette.types import Scope
+
+from happysad.dataset.synthetic import draw_face
+from happysad.released import FACES, FOLDER
+from happysad.serving.settings import Settings
+
+STATIC: Final = Path(__file__).parent / "static"
+
+# Each sample's drawn faces: class number and random seed.
+SAMPLES: Final = {
+    "happy": ((1, 18),),
+    "sad": ((0, 36),),
+    "group": ((1, 21), (0, 28), (1, 42)),
+}
+
+# Browsers ask whether a file has changed, so an update never mixes old and new scripts.
+_REVALIDATE: Final = {"Cache-Control": "no-cache"}
+
+
+class _Files(StaticFiles):
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(_REVALIDATE)
+        return response
+
+
+def add_page(app: FastAPI, settings: Settings) -> None:
+    """Add the page and the files that it needs."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    page = page.replace("{{ runtime }}", "true" if settings.runtime else "false")
+
+    @app.head("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page, headers=_REVALIDATE)
+
+    @app.get("/model.tflite", include_in_schema=False)
+    async def model_file() -> FileResponse:
+        return _model_response(Path(settings.model_file))
+
+    @app.get("/faces.tflite", include_in_schema=False)
+    async def faces_file() -> FileResponse:
+        return _model_response(FOLDER / FACES)
+
+    @app.get("/samples/{name}.jpg", include_in_schema=False)
+    def sample(name: str) -> Response:
+        if name not in SAMPLES:
+            raise HTTPException(404)
+        return Response(_draw_sample(name), media_type="image/jpeg", headers=_REVALIDATE)
+
+    if settings.runtime:
+        app.mount("/litert", _Files(directory=settings.runtime))
+    app.mount("/static", _Files(directory=STATIC))
+
+
+def _model_response(path: Path) -> FileResponse:
+    return FileResponse(path, media_type="application/octet-stream", headers=_REVALIDATE)
+
+
+@cache
+def _draw_sample(name: str) -> bytes:
+    """Draw faces side by side on a plain ground, as JPEG."""
+    faces, side = SAMPLES[name], 300
+    image = Image.new("RGB", (max(2, len(faces)) * 320, 480), (200, 210, 220))
+    step = image.width // len(faces)
+    for i, (label, seed) in enumerate(faces):
+        face = Image.fromarray(draw_face(label, np.random.default_rng(seed), side))
+        image.paste(face, (i * step + (step - side) // 2, 90))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92)
+    return file.getvalue()
