@@ -163,7 +163,7 @@ def test_what_cannot_be_done_is_one_line_and_status_2(clip: Path, tmp_path: Path
     taken.write_text("a file, no folder")
     for arguments, says in (
         ((text,), "cannot be read as a video"),
-        ((clip, "--annotate", clip), "is the video itself"),
+        ((clip, "--annotate", clip), "is the source video"),
         ((clip, "--csv", taken / "x.csv"), "cannot be written"),
         ((clip, "--plot", taken / "x.png"), "cannot be written"),
         ((clip, "--plot", tmp_path / "talk"), ".png, .svg or .pdf"),

@@ -111,5 +111,5 @@ def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
     source.touch()
 
     for out in (tmp_path, source, tmp_path / "." / "talk.mp4"):
-        with pytest.raises(HappysadError, match="is the video itself"):
+        with pytest.raises(HappysadError, match="is the source video"):
             annotated_path(out, str(source))

@@ -71,19 +71,19 @@ def predict_video(
             outputs.append(stack.enter_context(timeline_rows(csv_file)))
         if plot is not None:
             outputs.append(curves.add)
-        watcher, due, moment = Watcher(detector), 0, None
+        watcher, due, result = Watcher(detector), 0, None
         frames = video.frames(every if draw is None else 1)
         try:
             for frame in frames if as_json or video.live else _with_bar(frames, video):
                 if frame.number >= due:
                     due = frame.number + every
-                    moment = watcher.look(frame)
-                    for event in timeline.add(moment):
+                    result = watcher.look(frame)
+                    for event in timeline.add(result):
                         show(event)
                     for output in outputs:
-                        output(moment)
-                if draw and moment:
-                    draw(frame, moment)
+                        output(result)
+                if draw and result:
+                    draw(frame, result)
         except KeyboardInterrupt:
             stopped = True
     for event in timeline.end():

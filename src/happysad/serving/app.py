@@ -39,14 +39,14 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def _import_map() -> str:
-    """Name the page's one inline script by its hash, so that no other one may run."""
+    """Return the hash of the page's only inline script, for the content security policy."""
     page = (STATIC / "index.html").read_text("utf-8")
     script = page.partition('<script type="importmap">')[2].partition("</script>")[0]
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-# The page runs its own scripts and LiteRT's WebAssembly, shows images that need not have left the
-# browser, and talks to nobody but this server.
+# The page runs its own scripts and LiteRT's WebAssembly, shows local images, and connects to no
+# other server.
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; "
     f"script-src 'self' 'wasm-unsafe-eval' 'sha256-{_import_map()}'; "
@@ -60,7 +60,7 @@ _HEADERS: Final = {
 
 
 def create_app() -> FastAPI:
-    """Build the application, with the settings that the starting process handed on.
+    """Create the application with the settings of the parent process.
 
     Raises:
         HappysadError: The model or the keys cannot be read.
@@ -79,7 +79,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="happysad",
         version=__version__,
-        description="Tells happy faces from sad ones. Images are neither stored nor logged.",
+        description="Classifies faces as happy or sad. Images are neither stored nor logged.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -88,7 +88,7 @@ def create_app() -> FastAPI:
     _add_operations(app, engine)
     add_page(app, settings)
     _add_errors(app)
-    app.add_middleware(_Gate)
+    app.add_middleware(_HeadersAndMetrics)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -100,7 +100,7 @@ def create_app() -> FastAPI:
 
 
 def _end_with(starter: multiprocessing.process.BaseProcess) -> None:
-    """End this worker process in order when the one that started it is gone, killed even."""
+    """Shut this worker down when its parent process has ended, even if it was killed."""
     starter.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -120,19 +120,19 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
         openapi_extra=images(settings.max_images),
     )
     async def predict(request: Request, crop: Crop = "face") -> Response:
-        """Find every face, and say whether it looks happy or sad.
+        """Detect faces and classify each as happy, sad or uncertain.
 
-        An image's bytes as the body (image/…) are answered with one record, a form with files
-        (multipart/form-data) with a list of records in the files' order. With crop=whole no face is
-        searched for: each image has to be one, filling its middle square.
+        A body with one image (image/…) returns one record; a form with files
+        (multipart/form-data) returns a list of records in the order of the files. With crop=whole
+        no faces are detected: the centred square of each image must be the crop of one face.
         """
-        # Before the body is read: who is sent away should cost those who stay next to nothing.
+        # Before the body is read, so that rejected requests cost almost nothing.
         engine.check_room()
         try:
             async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
                 records = await engine.predict(body.images, crop)
         except TimeoutError as error:
-            detail = f"no whole request and answer within {settings.timeout:g} seconds"
+            detail = f"the request was not completed within {settings.timeout:g} seconds"
             raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
         for record in records:
             metrics.PICTURES.labels(record["status"]).inc()
@@ -144,7 +144,7 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
 
     @app.get("/v1/model", dependencies=allowed, responses=problems(401))
     async def describe_model() -> ModelRecord:
-        """Which model answers: labels, version, how it did in its test, and its card."""
+        """Describe the model: labels, version, test metrics and model card."""
         return model
 
 
@@ -153,13 +153,13 @@ def _key_check(keys: tuple[bytes, ...]) -> Any:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             given = request.headers.get("x-api-key", "")
-        # All of them are compared, in the same time whether they fit or not.
+        # All keys are compared, in constant time.
         fits = [hmac.compare_digest(key, given.strip().encode()) for key in keys]
         if keys and not any(fits):
             raise Problem(
                 401,
                 "no key",
-                "this server asks for an API key: send Authorization: Bearer KEY",
+                "this server requires an API key; send the header Authorization: Bearer KEY",
                 {"WWW-Authenticate": "Bearer"},
             )
 
@@ -195,8 +195,8 @@ def _add_operations(app: FastAPI, engine: Engine) -> None:
         return "ready\n"
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def figures() -> Response:
-        """Figures for Prometheus."""
+    async def prometheus_metrics() -> Response:
+        """Metrics for Prometheus."""
         return metrics.exposition()
 
 
@@ -212,7 +212,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return Problem(400, "client went away", "the connection was closed").response()
+        return Problem(400, "client disconnected", "the connection was closed").response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -221,12 +221,12 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
-        detail = "an error of the server's, noted in its log"
+        detail = "internal server error; see the log"
         return Problem(500, "server error", detail).response()
 
 
-class _Gate:
-    """Adds the security headers to every response, and counts and times requests."""
+class _HeadersAndMetrics:
+    """Middleware that adds security headers and records request metrics."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -248,7 +248,7 @@ class _Gate:
         try:
             await self._app(scope, receive, send_on)
         finally:
-            # The route's pattern, not what was asked for: strangers do not fill the table.
+            # The route's pattern instead of the path bounds the number of label values.
             path = getattr(scope.get("route"), "path", "other")
             metrics.REQUESTS.labels(path, str(status)).inc()
             metrics.LATENCY.labels(path).observe(time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Predictions beside the event loop: a few threads, and a queue that has an end."""
+"""Prediction in a thread pool with a bounded queue."""
 
 import asyncio
 import time
@@ -21,19 +21,19 @@ Upload = tuple[str, bytes]
 
 
 class Engine:
-    """Turns images into records, on threads of its own.
+    """Runs predictions in a thread pool.
 
     Attributes:
-        detectors: The one road from image to answer, by what is classified: each ``"face"`` that
-            is found, or the ``"whole"`` image.
-        ready: Whether a first prediction has shown that all works.
+        detectors: The inference pipeline for each kind of crop: every detected ``"face"``, or the
+            ``"whole"`` image.
+        ready: Whether a first prediction has succeeded.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open the model.
+        """Load the model.
 
         Raises:
-            ModelError: It is missing, damaged, or was not made by happysad.
+            ModelError: The file is missing, damaged, or was not made by happysad.
         """
         self.detectors: dict[Crop, Detector] = {
             crop: Detector(
@@ -51,7 +51,7 @@ class Engine:
         self._pending = 0
 
     async def warm_up(self) -> None:
-        """Predict once on every thread, so that no request waits for the first time."""
+        """Predict once on every thread, so that no request pays for initialisation."""
         blank = np.full((480, 640, 3), 128, np.uint8)
         loop = asyncio.get_running_loop()
         jobs = [
@@ -63,13 +63,13 @@ class Engine:
         self.ready = True
 
     async def predict(self, uploads: Sequence[Upload], crop: Crop = "face") -> list[ImageRecord]:
-        """Predict some images.
+        """Predict a batch of images.
 
         Returns:
-            A record for each, in their order; for one that cannot be read, an error record.
+            A record for each image, in order; an error record if it cannot be read.
 
         Raises:
-            Problem: There is no room for them.
+            Problem: The queue is full.
         """
         self.check_room(len(uploads))
         loop = asyncio.get_running_loop()
@@ -77,27 +77,27 @@ class Engine:
         for upload in uploads:
             self._count(1)
             job = self._pool.submit(self._predict, upload, crop, time.perf_counter())
-            # An image holds its place until its thread is done with it, asked for or not.
+            # An image occupies its place until its thread has finished, aborted or not.
             job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
             jobs.append(job)
         try:
             return await asyncio.gather(*map(asyncio.wrap_future, jobs))
         finally:
-            # Where nobody waits any more, those that have not begun never will.
+            # After an abort, pending jobs are not started.
             for job in jobs:
                 job.cancel()
 
     def check_room(self, images: int = 1) -> None:
-        """Refuse images for which there is no room.
+        """Check that the queue has room.
 
         Raises:
-            Problem: There is none.
+            Problem: The queue is full.
         """
         if self._pending + images > self._room:
             raise busy("too many images are waiting")
 
     def close(self) -> None:
-        """Stop taking work."""
+        """Stop accepting work."""
         self.ready = False
         self._pool.shutdown(wait=False, cancel_futures=True)
 

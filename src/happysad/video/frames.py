@@ -16,11 +16,11 @@ from happysad.errors import ImageError
 from happysad.image import MAX_PIXELS, RgbImage
 from happysad.video.watch import CAMERA, STREAMS, Frame
 
-# Milliseconds without a byte after which a stream is given up.
+# Timeout of streams, milliseconds.
 _TIMEOUT: Final = 10_000
-# Players' default, for sources that do not tell theirs.
+# Frame rate of sources that do not state one.
 _RATE: Final = 30.0
-# Of a file whose length is only estimated by its header, this much may be missing.
+# Tolerance for files whose header only estimates the number of frames.
 _SLACK: Final = 0.05
 
 
@@ -28,25 +28,25 @@ class Video:
     """A video file, a camera or a stream, opened for reading.
 
     Attributes:
-        name: What it was opened by.
-        live: A camera, or a stream without an end: frames that nobody takes in time are dropped.
-            Of other sources none is.
+        name: The source that was opened.
+        live: Whether the source is a camera or an endless stream. Frames of live sources are
+            dropped if they are not consumed in time.
         size: Width and height of the upright frames in pixels.
-        rate: Nominal frames per second; 30 where the source does not tell.
-        count: How many frames there should be, by the source's header; None where it has no say.
-        broken: After the last frame: the source ended before its end, or a live one ended at all.
+        rate: Nominal frame rate; 30 if the source does not state one.
+        count: Number of frames stated by the source's header; None if unknown.
+        broken: Set after the last frame: the file ended early, or the live source ended.
     """
 
     def __init__(self, source: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
         """Open a video.
 
         Args:
-            source: A file, ``camera:N`` for the computer's camera number N, counted from 0, or the
-                address of a stream (rtsp, http, https). Rotation noted in a file is applied.
-            max_pixels: Frames with more pixels are refused.
+            source: A file, ``camera:N`` for the computer's camera number N, from 0, or the
+                address of a stream (rtsp, http, https). Rotation metadata is applied.
+            max_pixels: Maximum number of pixels per frame.
 
         Raises:
-            ImageError: It cannot be opened, has no frames, or they are too large.
+            ImageError: The source cannot be opened, has no frames, or its frames are too large.
         """
         self.name = str(source)
         self._address = self.name.startswith((CAMERA, *STREAMS))
@@ -63,8 +63,8 @@ class Video:
         if not ok:
             self._capture.release()
             raise ImageError(
-                "no frame can be read (damaged, or not a video); check it in a player, and copy "
-                "or convert it again",
+                "no frame can be read (damaged, or not a video); check it in a video player, and "
+                "copy or convert it again",
                 self.name,
             )
         self.size = (self._first.shape[1], self._first.shape[0])
@@ -82,29 +82,29 @@ class Video:
         """Read the frames, once.
 
         Args:
-            every: Only each so manieth frame is yielded, beginning with the first; of a live
-                source, at least so many lie between two.
+            every: Yield only every Nth frame, beginning with the first; of a live source, frames
+                are at least this far apart.
 
         Yields:
-            One frame at a time, with the time that the file states for it, or at which a live
-            source delivered it.
+            One frame at a time, with the timestamp of the file, or the time of arrival from a live
+            source.
         """
         return self._live_frames(every) if self.live else self._stored_frames(every)
 
     def _stored_frames(self, every: int) -> Iterator[Frame]:
-        number, moment = 0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield Frame(moment, 0, _to_rgb(self._first))
+        number, timestamp = 0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield Frame(timestamp, 0, _to_rgb(self._first))
         while self._capture.grab():
             number += 1
             stated = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            # Damaged files state times that stand still or go back.
-            moment = stated if stated > moment else moment + 1 / self.rate
+            # Timestamps of damaged files repeat or decrease.
+            timestamp = stated if stated > timestamp else timestamp + 1 / self.rate
             if number % every == 0:
                 ok, image = self._capture.retrieve()
                 if not ok:
                     break
-                yield Frame(moment, number, _to_rgb(image))
-        self.broken = self._ends_early(number + 1, moment + 1 / self.rate)
+                yield Frame(timestamp, number, _to_rgb(image))
+        self.broken = self._ends_early(number + 1, timestamp + 1 / self.rate)
 
     def _ends_early(self, seen: int, end: float) -> bool:
         if not self._address:
@@ -113,7 +113,7 @@ class Video:
                 return not whole
         if self.count is None:
             return False
-        # An estimate goes by the sound, too, which may go on a little longer than the image.
+        # The estimate includes the sound, which may be longer than the video.
         enough = (1 - _SLACK) * self.count
         return seen < enough - 2 and end * self.rate < enough - self.rate / 2
 
@@ -128,7 +128,7 @@ class Video:
                     if number % every == 0:
                         with suppress(queue.Empty):
                             latest.get_nowait()
-                        # This thread alone puts, so there is room.
+                        # Only this thread puts, so there is room.
                         latest.put(Frame(time.monotonic() - begin, number, _to_rgb(image)))
                     ok, image = self._capture.read()
                     number += 1
@@ -140,7 +140,7 @@ class Video:
         while True:
             over = ended.is_set()
             try:
-                # With a timeout, or Ctrl-C would not come through on Windows.
+                # Without a timeout, Ctrl-C has no effect on Windows.
                 yield latest.get(timeout=0.1)
             except queue.Empty:
                 if over:
@@ -148,10 +148,10 @@ class Video:
         self.broken = True
 
     def close(self) -> None:
-        """Give the file or the camera back."""
+        """Release the file or the camera."""
         self._stop.set()
         if self._thread:
-            # OpenCV crashes if this happens while the thread reads.
+            # Releasing while the thread reads crashes OpenCV.
             self._thread.join()
         self._capture.release()
 
@@ -173,7 +173,7 @@ def _to_rgb(image: Any) -> RgbImage:
 
 
 def _open(name: str) -> Any:
-    # What OpenCV and FFmpeg remark on bad files would bury the one line that says what to do.
+    # Messages of OpenCV and FFmpeg would bury our error message.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     timeouts = [
@@ -185,25 +185,25 @@ def _open(name: str) -> Any:
         if not (number.isascii() and number.isdigit() and len(number) < 4):
             raise ImageError("not a camera number; the first camera is camera:0", name)
         capture = cv2.VideoCapture(int(number))
-        problem = "no camera answers; see whether it is connected, and not in use elsewhere"
+        problem = "the camera does not respond; check that it is connected and not in use"
     elif name.startswith(STREAMS):
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts)
-        problem = "no answer, or no video there; see whether a player shows it"
+        problem = "no response, or not a video; check the address in a video player"
     else:
         if not Path(name).is_file():
             raise ImageError("no such file", name)
         try:
-            # Absolute, or FFmpeg takes "what:ever.mp4" for a protocol.
+            # An absolute path: FFmpeg takes "what:ever.mp4" for a protocol.
             path = os.fsencode(Path(name).absolute()).decode()
         except UnicodeDecodeError as error:
-            # OpenCV crashes on it.
+            # Such names crash OpenCV.
             raise ImageError(
-                "the name is not valid UTF-8, which videos need; rename the file", name
+                "the file name of a video must be valid UTF-8; rename the file", name
             ) from error
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         problem = (
-            "cannot be read as a video (damaged, cut short, or no video); "
-            "see whether a player shows it, and copy or convert it again"
+            "cannot be read (damaged, truncated, or not a video); "
+            "check it in a video player, and copy or convert it again"
         )
     if not capture.isOpened():
         raise ImageError(problem, name)
@@ -211,9 +211,9 @@ def _open(name: str) -> Any:
 
 
 def _is_whole_mp4(path: Path) -> bool | None:
-    """Tell whether a file is as long as the boxes it consists of; None if it is no MP4.
+    """Return whether an MP4 file is as long as its boxes state; None if it is not an MP4 file.
 
-    By ISO/IEC 14496-12, 4.2: each box begins with its size, 32 bits, and its kind.
+    ISO/IEC 14496-12, 4.2: each box begins with its size, 32 bits, and its type.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -227,7 +227,7 @@ def _is_whole_mp4(path: Path) -> bool | None:
             if length == 1:
                 length = int.from_bytes(head[8:])
             if length < 8:
-                # 0 is a box that goes on to the end; else what follows is none.
+                # A size of 0 means up to the end of the file; 2 to 7 are invalid.
                 return True
             position += length
     return position == size

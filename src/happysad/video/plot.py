@@ -1,4 +1,4 @@
-"""Draw the persons of a video over time."""
+"""Plot of the persons in a video over time."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,39 +15,41 @@ Band: TypeAlias = tuple[float, float]
 
 # More rows would be too thin to read.
 _MOST: Final = 12
-# Seconds between marks: as on a clock, not by tens.
+# Seconds between ticks, as on a clock.
 _STEPS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
 def check_plot_path(path: Path) -> None:
-    """Refuse before the work what would fail after it.
+    """Check that a plot can be written, before the work.
 
     Raises:
-        HappysadError: It is no name of an image.
-        OSError: Nothing can be written there.
+        HappysadError: The file type is not supported.
+        OSError: The folder is not writable.
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise HappysadError(f"{path}: plots are written as .png, .svg or .pdf; give such a name")
+        raise HappysadError(
+            f"{path}: plots can be written as .png, .svg or .pdf; change the suffix"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=path.parent):
         pass
 
 
 def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, end: float) -> None:
-    """Draw P(happy) over time: a row for each person, the uncertain band shaded.
+    """Plot P(happy) over time, one row per person, with the uncertain band shaded.
 
-    Gaps in a line are times at which the person was not seen. Of more than 12 persons, those seen
-    longest are drawn, and the title says so.
+    Lines have gaps where the person was not seen. At most 12 persons are plotted, those seen
+    longest; the title says so.
 
     Args:
         curves: The probabilities.
-        path: Where the image is to be, see `check_plot_path`.
-        title: What was watched.
-        band: P(happy) from where to where the label is uncertain; None if other scores decide.
+        path: The file to write, see `check_plot_path`.
+        title: Name of the video.
+        band: Range of P(happy) in which the label is uncertain; None if other scores decide.
         end: Length of the video in seconds.
 
     Raises:
-        HappysadError: It cannot be written there.
+        HappysadError: The file cannot be written.
     """
     persons = curves.persons(_MOST)
     title = f"P(happy) in {title}"
@@ -91,7 +93,7 @@ def _frame(axes: Axes, band: Band | None) -> None:
 def _row(axes: Axes, curves: Curves, person: int, band: Band | None) -> None:
     times, values = curves.curve(person)
     low, high = band or (0.5, 0.5)
-    # A person seen for a moment is one point, which is no line.
+    # A short line would be invisible.
     marker = "." if len(times) < 3 else None
     axes.plot(times, values, color=INK, linewidth=1.4, marker=marker)
     axes.fill_between(times, high, values, where=values > high, color=HAPPY, interpolate=True)

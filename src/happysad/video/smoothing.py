@@ -6,7 +6,7 @@ from typing import Final
 from happysad.prediction import Label, Scores
 
 TIME_CONSTANT: Final = 0.5
-"""Seconds after which a change has come through to 1 - 1/e."""
+"""Time constant of the moving average, seconds."""
 
 HYSTERESIS: Final = 0.25
 """Distance from the threshold, in logits, that a smoothed score must pass to change the label."""
@@ -16,7 +16,7 @@ _EDGE: Final = 1e-3
 
 
 def logit(probability: float) -> float:
-    """Return the log odds of a probability, limited to those of 0.001 and 0.999."""
+    """Return the log odds of a probability clipped to 0.001–0.999."""
     p = min(max(probability, _EDGE), 1 - _EDGE)
     return math.log(p / (1 - p))
 
@@ -33,7 +33,7 @@ class Smoother:
         Args:
             threshold: Score from which a face is labelled happy or sad, 0–1.
         """
-        # With a margin above it, a threshold near 1 would be out of reach.
+        # A threshold near 1 could not be exceeded by the margin.
         self._threshold = min(threshold, 1 - 10 * _EDGE)
         self._time = -math.inf
         self._logits = (0.0, 0.0)
@@ -43,7 +43,7 @@ class Smoother:
         """Add a frame.
 
         Args:
-            time: Timestamp of the frame, in seconds; later than that of the frame before.
+            time: Timestamp of the frame, in seconds; later than the previous one.
             scores: Scores of this frame alone.
 
         Returns:

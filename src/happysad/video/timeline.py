@@ -1,4 +1,4 @@
-"""What a video comes to: what changed when, and each person's share of labels."""
+"""Summary of a video: events, share of labels per person, and curves over time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ class Event:
     """A person appears, gets another label, or leaves.
 
     Attributes:
-        kind: What happens.
-        time: When, in seconds from the beginning; of one who leaves, when they were last seen.
-        frame: The number of the frame, counted from 0.
-        person: The person's number, from 1.
-        prediction: The state then: of one who leaves, the last.
+        kind: The kind of event.
+        time: In seconds from the beginning; for ``"leaves"``, when the person was last seen.
+        frame: Index of the frame, from 0.
+        person: Number of the person, from 1.
+        prediction: The prediction at that time.
     """
 
     kind: Literal["appears", "changes", "leaves"]
@@ -34,37 +34,37 @@ class Event:
 
 @dataclass
 class Person:
-    """One person's part in a video.
+    """Statistics of one person in a video.
 
     Attributes:
         first: When first seen, in seconds from the beginning.
         last: When last seen.
-        looks: In how many of the frames that were looked at the person was seen, by label.
-        total: The sum of the smoothed probabilities over these.
+        frames: Number of processed frames that show the person, by label.
+        total: Sum of the smoothed probabilities over these frames.
     """
 
     first: float
     last: float
-    looks: Counter[Label] = field(default_factory=Counter)
+    frames: Counter[Label] = field(default_factory=Counter)
     total: float = 0.0
 
     def share(self, label: Label) -> float:
-        """In what part of the frames that show the person the label was this one, 0–1."""
-        return self.looks[label] / self.looks.total()
+        """Return the share of the person's frames that have a label, 0–1."""
+        return self.frames[label] / self.frames.total()
 
     @property
     def probability(self) -> float:
-        """The mean P(happy), 0–1."""
-        return self.total / self.looks.total()
+        """Mean P(happy), 0–1."""
+        return self.total / self.frames.total()
 
 
 class Timeline:
-    """Adds up moments.
+    """Accumulates the results of frames.
 
     Attributes:
-        persons: All that were seen, by number.
-        time: Of the last moment, in seconds.
-        frame: The number of its frame; -1 before the first.
+        persons: All persons seen so far: number → statistics.
+        time: Timestamp of the last frame, in seconds.
+        frame: Index of the last frame; -1 before the first.
     """
 
     def __init__(self) -> None:
@@ -73,25 +73,25 @@ class Timeline:
         self.frame = -1
         self._present: dict[int, Event] = {}
 
-    def add(self, moment: FrameResult) -> Iterator[Event]:
-        """Take in the next moment, and yield what changed with it."""
-        self.time, self.frame = moment.time, moment.frame
-        for number in moment.left:
+    def add(self, result: FrameResult) -> Iterator[Event]:
+        """Add the result of the next frame and yield the events in it."""
+        self.time, self.frame = result.time, result.frame
+        for number in result.left:
             yield self._leave(number)
-        for number, prediction in moment.persons.items():
-            person = self.persons.setdefault(number, Person(moment.time, moment.time))
-            person.last = moment.time
-            person.looks[prediction.label] += 1
+        for number, prediction in result.persons.items():
+            person = self.persons.setdefault(number, Person(result.time, result.time))
+            person.last = result.time
+            person.frames[prediction.label] += 1
             person.total += prediction.probability
             before = self._present.get(number)
             kind: Literal["appears", "changes"] = "changes" if before else "appears"
-            event = Event(kind, moment.time, moment.frame, number, prediction)
+            event = Event(kind, result.time, result.frame, number, prediction)
             self._present[number] = event
             if before is None or before.prediction.label != prediction.label:
                 yield event
 
     def end(self) -> Iterator[Event]:
-        """Let everybody leave who is still there."""
+        """End the video: everybody who is present leaves."""
         for number in list(self._present):
             yield self._leave(number)
 
@@ -103,8 +103,8 @@ class Timeline:
 class Curves:
     """Each person's probability over time, in a bounded number of points.
 
-    What was seen within a step of time becomes one point, its mean. The step begins at a quarter
-    of a second; when all persons together have over `LIMIT` points, it is doubled.
+    Each point is the mean over one time step. The step starts at a quarter of a second and is
+    doubled whenever all persons together have more than `LIMIT` points.
     """
 
     LIMIT: Final = 50_000
@@ -116,14 +116,14 @@ class Curves:
         self._time: float | None = None
         self._longest = 0.0
 
-    def add(self, moment: FrameResult) -> None:
-        """Take in the next moment."""
+    def add(self, result: FrameResult) -> None:
+        """Add the result of the next frame."""
         if self._time is not None:
-            self._longest = max(self._longest, moment.time - self._time)
-        self._time = moment.time
-        for number, prediction in moment.persons.items():
+            self._longest = max(self._longest, result.time - self._time)
+        self._time = result.time
+        for number, prediction in result.persons.items():
             bins = self._bins.setdefault(number, {})
-            index = int(moment.time / self._step)
+            index = int(result.time / self._step)
             self._points += index not in bins
             total, count = bins.get(index, (0.0, 0))
             bins[index] = (total + prediction.probability, count + 1)
@@ -141,7 +141,7 @@ class Curves:
         self._points = sum(len(bins) for bins in self._bins.values())
 
     def persons(self, most: int) -> list[int]:
-        """List the persons, at most so many: those seen longest, in the order of their numbers."""
+        """Return the numbers of the ``most`` persons seen longest, in ascending order."""
         longest = sorted(self._bins, key=lambda number: len(self._bins[number]), reverse=True)
         return sorted(longest[:most])
 
@@ -149,23 +149,23 @@ class Curves:
         return len(self._bins)
 
     def curve(self, person: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Draw one person's curve.
+        """Return one person's curve.
 
         Returns:
-            Times in seconds and mean probabilities 0–1, ``float64 [N]`` each; a NaN among the
-            latter stands where the person was not seen for a while.
+            Times in seconds and mean probabilities 0–1, ``float64 [N]`` each, with NaN where the
+            person was not seen for a while.
         """
         bins = self._bins[person]
         times = [(index + 0.5) * self._step for index in bins]
         values = [total / count for total, count in bins.values()]
-        # Looks that lie further apart than the steps leave no gap.
+        # Frames further apart than a step do not make a gap.
         gap = max(1.5 * self._step, 1.5 * self._longest)
         breaks = [i for i, (a, b) in enumerate(pairwise(times), start=1) if b - a > gap]
         return np.insert(times, breaks, np.nan), np.insert(values, breaks, np.nan)
 
 
 def clock(seconds: float) -> str:
-    """Write a time as a player shows it: ``1:05``, ``2:00:05``; ``0:01.5`` where it is no whole."""
+    """Format a time like a video player: ``1:05``, ``2:00:05``, ``0:01.5``."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

@@ -1,8 +1,8 @@
-"""Follow faces from frame to frame: who is who, as long as they stay in sight.
+"""Face tracking and shot boundary detection.
 
-A face goes on as the person whose expected place and size it matches best (Bewley et al., "Simple
-online and realtime tracking", 2016, with a greedy assignment in place of the Hungarian one). How
-people look is not compared: who comes back after a while, or after a cut, is a new person.
+Each face is assigned to the track whose predicted position and size it matches best (Bewley et al.
+2016, "Simple online and realtime tracking", with greedy assignment instead of the Hungarian
+method). Appearance is not compared: a person who returns later, or in another shot, is a new one.
 """
 
 import math
@@ -17,16 +17,16 @@ from happysad.image import RgbImage
 from happysad.prediction import Face
 
 PATIENCE = 1.0
-"""Seconds for which a person who is not seen is waited for."""
+"""Seconds for which a lost track is kept."""
 
-# And for so many looks: where they lie far apart, a second is soon over.
-_LOOKS = 2
-# How far from its expected place a face may be, in sides of it: at first, more each second.
+# A lost track is also kept for this many processed frames, which may be far apart.
+_MIN_MISSED = 2
+# Maximum distance of a face from its predicted position, in face sides: at once, and its growth.
 _REACH, _REACH_PER_SECOND, _MAX_REACH = 0.75, 1.0, 1.5
-# Seconds over which a speed is averaged: long enough that a jittering box stands still.
+# Time constant of the speed estimate, seconds; long enough to average out the jitter of boxes.
 _SPEED_TIME = 0.2
-# The likeness of neighbouring frames is 0.99 in one shot and 0.8 where the camera is swung round;
-# that of portraits of two people is 0.27 in the middle, and under 0.58 for nine pairs in ten.
+# Correlation of consecutive frames: 0.99 within a shot, 0.8 in a fast pan. Between portraits of two
+# people the median is 0.27 and the 90th percentile 0.58.
 _SAME_SHOT = 0.5
 
 
@@ -40,7 +40,7 @@ class _Track:
     missed: int = 0
 
     def distance(self, time: float, center: npt.NDArray[np.float64], side: float) -> float:
-        """How badly a face fits, in sides of the face; infinite where it cannot be the same one."""
+        """Return the matching cost of a face, in face sides; infinite beyond the limit."""
         elapsed = time - self.time
         off = float(np.linalg.norm(self.center + self.speed * elapsed - center))
         fit = off / math.sqrt(self.side * side) + abs(math.log(side / self.side))
@@ -54,22 +54,22 @@ class _Track:
 
 
 class Tracker:
-    """Numbers the persons of a video from 1, in the order in which they appear."""
+    """Assigns faces to tracks, numbered from 1 in order of appearance."""
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._persons = 0
 
     def follow(self, time: float, faces: Sequence[Face]) -> tuple[list[int], list[int]]:
-        """Tell who the faces of the next frame are.
+        """Assign the faces of the next frame.
 
         Args:
-            time: Of the frame, in seconds; later than that of the frame before.
-            faces: All that were found in it.
+            time: Timestamp of the frame, in seconds; later than the previous one.
+            faces: All faces detected in it.
 
         Returns:
-            The person's number for each face, and the numbers of those who have left: not seen
-            for more than `PATIENCE`, and in more than two frames.
+            The track number of each face, and the numbers of the tracks that ended: not seen for
+            more than `PATIENCE` seconds, and in more than two frames.
         """
         places = [_place(face) for face in faces]
         pairs = sorted(
@@ -86,7 +86,7 @@ class Tracker:
                 owners[j].move(time, *places[j])
         for i, track in enumerate(self._tracks):
             track.missed += i not in taken
-        left = [t for t in self._tracks if t.missed > _LOOKS and time - t.time > PATIENCE]
+        left = [t for t in self._tracks if t.missed > _MIN_MISSED and time - t.time > PATIENCE]
         self._tracks = [track for track in self._tracks if track not in left]
         for j in range(len(places)):
             if j not in owners:
@@ -95,8 +95,8 @@ class Tracker:
                 self._tracks.append(owners[j])
         return [owners[j].person for j in range(len(places))], [track.person for track in left]
 
-    def forget(self) -> list[int]:
-        """Let everybody leave, as after a cut; returns their numbers."""
+    def reset(self) -> list[int]:
+        """End all tracks, as at a shot boundary, and return their numbers."""
         left = [track.person for track in self._tracks]
         self._tracks = []
         return left
@@ -108,23 +108,23 @@ def _place(face: Face) -> tuple[npt.NDArray[np.float64], float]:
 
 
 class ShotDetector:
-    """Notices where one shot of a film ends and another one begins."""
+    """Detects shot boundaries."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None
 
     def is_shot_boundary(self, image: RgbImage) -> bool:
-        """Compare a frame with the one before.
+        """Compare a frame with the previous one.
 
         Args:
             image: ``uint8 [height, width, 3]``, RGB.
 
         Returns:
-            True where the two show different scenes. The first frame is no cut. Movement, a flash
-            or a fade is none: the likeness is the correlation of two images of 16×16 pixels,
-            which does not depend on brightness or contrast.
+            Whether the frame begins a new shot; False for the first frame. Movement, flashes and
+            fades are not shot boundaries: frames are compared by the correlation of 16×16 pixel
+            thumbnails, which does not depend on brightness or contrast.
         """
-        # Every so manieth pixel will do, and is quicker to average than all.
+        # Every nth pixel is enough, and faster to average.
         step = max(1, min(image.shape[:2]) // 64)
         small = Image.fromarray(image[::step, ::step]).resize((16, 16), Image.Resampling.BOX)
         now = np.asarray(small, dtype=np.float32)
@@ -133,6 +133,6 @@ class ShotDetector:
         if before is None:
             return False
         size = math.sqrt(float((now**2).sum()) * float((before**2).sum()))
-        # An even frame, such as a black one, is like all others; what follows it is compared anew.
+        # A uniform frame, such as a black one, correlates with nothing.
         flat = size < 9 * now.size
         return not flat and float((now * before).sum()) / size < _SAME_SHOT

@@ -1,4 +1,4 @@
-"""From frames to persons: who is in the image, and whether they are happy."""
+"""Video pipeline: frames → tracked persons with smoothed labels."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ STREAMS: Final = ("rtsp://", "http://", "https://")
 
 
 def is_video(source: str) -> bool:
-    """Tell by its name whether a source is a video: a file, ``camera:0``, or a stream's address."""
+    """Return whether a source is named like a video file, a camera (``camera:0``) or a stream."""
     if source.startswith((CAMERA, *STREAMS)):
         return True
     return Path(source).suffix.lower() in SUFFIXES
@@ -29,7 +29,7 @@ class Frame:
 
     Attributes:
         time: Seconds from the beginning.
-        number: Counted from 0; what was dropped or skipped counts.
+        number: Index of the frame from 0; dropped and skipped frames are counted.
         image: ``uint8 [height, width, 3]``, RGB, upright.
     """
 
@@ -40,16 +40,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What one frame shows.
+    """The persons in one frame.
 
     Attributes:
-        time: Of the frame, in seconds from the beginning.
-        frame: Its number, counted from 0.
-        persons: Each person seen in it, by their number, with the smoothed probability and the
-            label that goes with it.
-        left: The numbers of those who are gone since the moment before: they were not seen for
-            more than a second, or the film was cut. They do not come back; a face seen later gets
-            a new number.
+        time: Timestamp of the frame, in seconds from the beginning.
+        frame: Index of the frame, from 0.
+        persons: The persons in the frame: number → prediction with smoothed scores and label.
+        left: Numbers of the persons whose track ended with this frame: they were not seen for more
+            than a second, or a new shot began. Numbers are not used again.
     """
 
     time: float
@@ -59,26 +57,26 @@ class FrameResult:
 
 
 class Watcher:
-    """Looks at frames, one after another, and remembers who is who."""
+    """Processes the frames of one video in order and keeps the state of its tracks."""
 
     def __init__(self, detector: Detector) -> None:
-        """Begin to watch.
+        """Start a new video.
 
         Args:
-            detector: Finds and classifies the faces of each frame.
+            detector: Detects and classifies the faces of each frame.
         """
         self._detector = detector
-        self._cuts = ShotDetector()
+        self._shots = ShotDetector()
         self._tracker = Tracker()
         self._smoothers: dict[int, Smoother] = {}
 
     def look(self, frame: Frame) -> FrameResult:
-        """Look at the next frame.
+        """Process the next frame.
 
         Raises:
-            ImageError: It has more pixels than the detector takes.
+            ImageError: The frame has more pixels than the detector accepts.
         """
-        gone = self._tracker.forget() if self._cuts.is_shot_boundary(frame.image) else []
+        gone = self._tracker.reset() if self._shots.is_shot_boundary(frame.image) else []
         seen = self._detector.predict(frame.image)
         numbers, lost = self._tracker.follow(frame.time, [each.face for each in seen])
         gone += lost
@@ -97,22 +95,22 @@ class Watcher:
 
 
 def watch(frames: Iterable[Frame], detector: Detector) -> Iterator[FrameResult]:
-    """Follow the persons of a video.
+    """Track and classify the persons in a video.
 
         >>> with Video("talk.mp4") as video:                            # doctest: +SKIP
-        ...     for moment in watch(video.frames(), Detector()):
-        ...         for number, person in moment.persons.items():
-        ...             print(moment.time, number, person.label, person.probability)
+        ...     for result in watch(video.frames(), Detector()):
+        ...         for number, person in result.persons.items():
+        ...             print(result.time, number, person.label, person.probability)
 
     Args:
-        frames: In their order, as from `happysad.video.frames.Video`.
-        detector: Finds and classifies the faces of each frame.
+        frames: The frames in order, such as from `happysad.video.frames.Video`.
+        detector: Detects and classifies the faces of each frame.
 
     Yields:
-        A moment for each frame; nothing is kept of those before but what following needs.
+        A result for each frame. Earlier frames are not kept in memory.
 
     Raises:
-        ImageError: A frame has more pixels than the detector takes.
+        ImageError: A frame has more pixels than the detector accepts.
     """
     watcher = Watcher(detector)
     return (watcher.look(frame) for frame in frames)
