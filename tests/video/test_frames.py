@@ -161,9 +161,9 @@ def test_what_cannot_be_read_says_why_in_one_line(clip: Path, tmp_path: Path) ->
         Video(tmp_path / "none.mp4")
     with pytest.raises(ImageError, match="not a camera number; the first camera is camera:0"):
         Video("camera:front")
-    with pytest.raises(ImageError, match="no camera answers"):
+    with pytest.raises(ImageError, match="the camera does not respond"):
         Video("camera:97")
-    with pytest.raises(ImageError, match="no answer"):
+    with pytest.raises(ImageError, match="no response"):
         Video("http://127.0.0.1:9/film.mp4")
 
 
