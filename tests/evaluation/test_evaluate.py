@@ -163,7 +163,7 @@ def test_a_diverged_model_is_refused(
     broken = keras.models.clone_model(tiny_network)
     broken.set_weights([np.full_like(weight, np.nan) for weight in tiny_network.get_weights()])
     broken.save(tmp_path / "model.keras")
-    with pytest.raises(ModelError, match="answers 24 of 24 images with no number"):
+    with pytest.raises(ModelError, match="24 of 24 outputs are NaN"):
         evaluate(tmp_path, testset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

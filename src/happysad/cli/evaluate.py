@@ -74,11 +74,11 @@ def default_folder(model: Path, dataset: Path) -> Path:
 
 
 def _print(evaluation: "Evaluation", console: Console) -> None:
-    from happysad.evaluation.report import FIGURES, format_interval, format_value
+    from happysad.evaluation.report import FIGURES, format_interval, format_value, vote_rows
 
     metrics = evaluation.metrics
     table = Table(box=box.SIMPLE_HEAD, title=f"{metrics.count:,} images", title_justify="left")
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
     titles = {name: title for name, (title, _) in FIGURES.items()}
@@ -99,6 +99,14 @@ def _print(evaluation: "Evaluation", console: Console) -> None:
     for label, counts in zip(LABELS, metrics.confusion, strict=True):
         matrix.add_row(label, *(f"{count:,}" for count in counts))
     console.print(matrix)
+
+    if rows := vote_rows(evaluation.facts.get("votes")):
+        votes = Table(box=box.SIMPLE_HEAD, title="By votes", title_justify="left")
+        votes.add_column("metric")
+        votes.add_column("value", justify="right")
+        for row in rows:
+            votes.add_row(*row)
+        console.print(votes)
 
     if evaluation.skipped:
         console.print(f"[yellow]Left out: {evaluation.skipped:,} (the report says why).[/]")

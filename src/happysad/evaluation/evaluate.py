@@ -1,4 +1,4 @@
-"""Test a model on a folder of labelled images, and write down what came out.
+"""Evaluation of a model on a dataset.
 
 The output folder holds:
 
@@ -12,12 +12,13 @@ The output folder holds:
     threshold    probabilities from here up count as happy
     label_threshold  a face whose scores are both below it is "uncertain"; null if there is none
     confusion    {true label: {predicted label: count}}
-    figures      {name: {value, low, high}}: the figures of `Metrics` and their 95 % intervals;
-                 null where a figure is not defined
+    figures      {name: {value, low, high}}: the metrics of `Metrics` and their 95 % intervals;
+                 null where a metric is not defined
+    votes        the metrics of `VoteMetrics`; only for datasets with votes
 
 * ``predictions.csv``: path, label, probability (of happy), prediction;
 * the charts: ``confusion.png``, ``roc.png``, ``precision-recall.png``, ``reliability.png``,
-  ``thresholds.png`` and, where there are mistakes, ``mistakes.png``;
+  ``thresholds.png``, and where there are any, ``mistakes.png`` and ``contested.png``;
 * ``report.html``: all of it for people, in one file.
 """
 
@@ -35,18 +36,22 @@ import numpy.typing as npt
 import happysad
 from happysad.dataset.load import Dataset, load
 from happysad.dataset.split import read_manifest
+from happysad.dataset.votes import VOTES_FILE
 from happysad.errors import ModelError
 from happysad.evaluation import charts
 from happysad.evaluation.metrics import Metrics, compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, plot_mistakes
 from happysad.evaluation.model import LoadedModel, open_model
-from happysad.evaluation.report import write_report
+from happysad.evaluation.report import CONTESTED, write_report
+from happysad.evaluation.votes import most_contested, vote_metrics
 from happysad.files import atomic_csv, atomic_text
+from happysad.plots import contact_sheet
 from happysad.prediction import LABELS
 from happysad.progress import track
 
 _BATCH: Final = 64
 _MISTAKES: Final = 12
+_CONTESTED: Final = 18
 
 
 @dataclass(frozen=True)
@@ -65,27 +70,27 @@ class Evaluation:
 
     @property
     def skipped(self) -> int:
-        """How many images were left out."""
+        """Number of images that were left out."""
         return len(self.facts["dataset"]["skipped"])
 
 
 def evaluate(
     model: Path, dataset: Path, out: Path, *, strict: bool = False, images: bool = True
 ) -> Evaluation:
-    """Test a model on a dataset and write figures, predictions, charts and the report.
+    """Evaluate a model on a dataset; write metrics, predictions, charts and the report.
 
     Args:
         model: A run directory, a ``.keras`` file or a ``.tflite`` file.
         dataset: Folder with ``happy/`` and ``sad/``.
-        out: Folder to write to; made if missing, what an earlier test wrote there is replaced.
-        strict: Refuse a dataset with unreadable images, instead of skipping these.
-        images: Show the surest mistakes; without, nothing that is written holds a face.
+        out: Output folder; created if missing, files of an earlier evaluation are replaced.
+        strict: Refuse a dataset with unreadable images instead of skipping them.
+        images: Show the most confident mistakes; otherwise no output contains a face.
 
     Returns:
-        The figures and where the report is.
+        The metrics and the path of the report.
 
     Raises:
-        ModelError: The model cannot be read, or answers with no number.
+        ModelError: The model cannot be read, or its outputs are not numbers.
         DatasetError: The dataset cannot be read, or lacks a class.
     """
     loaded = open_model(model)
@@ -98,6 +103,9 @@ def evaluate(
     names = [_name(sample.path, data.folder) for sample in data.samples]
     mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     facts = _facts(loaded, data, metrics)
+    (out / CONTESTED).unlink(missing_ok=True)
+    if (dataset / VOTES_FILE).is_file():
+        facts["votes"] = _votes(loaded, dataset, out / CONTESTED if images else None)
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_predictions(out / "predictions.csv", names, labels, probabilities, uncertain)
@@ -112,10 +120,34 @@ def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.f
     scores = np.concatenate(parts).astype(np.float64)
     if wrong := int((~np.isfinite(scores).all(axis=1)).sum()):
         raise ModelError(
-            f"{model.path}: answers {wrong} of {len(scores)} images with no number (NaN); "
+            f"{model.path}: {wrong} of {len(scores)} outputs are NaN; "
             "its training diverged or the file is damaged, train or export it again"
         )
     return scores
+
+
+def _votes(model: LoadedModel, dataset: Path, gallery: Path | None) -> dict[str, Any]:
+    """Return metrics by votes of all faces that have some; draw the most contested ones."""
+    data = load(dataset, model.input_size, others=True)
+    chosen = [i for i, sample in enumerate(data.samples) if sample.shares is not None]
+    shares = data.shares[chosen].astype(np.float64)
+    scores = _score(model, np.stack([data.crops[i] for i in chosen]))
+    if gallery:
+        contested = most_contested(shares, _CONTESTED)
+    if gallery and contested:
+        crops = np.stack([data.crops[chosen[i]] for i in contested])
+        captions = [
+            f"votes {_percents(shares[i, 1], shares[i, 0])}\nscores "
+            f"{_percents(scores[i, 1], scores[i, 0])}"
+            for i in contested
+        ]
+        title = "Most contested faces: shares of happy, sad"
+        contact_sheet(crops, captions, gallery, columns=6, title=title)
+    return asdict(vote_metrics(shares, scores, model.threshold))
+
+
+def _percents(*values: float) -> str:
+    return ", ".join(f"{value:.0%}" for value in values)
 
 
 def _mistakes(
@@ -214,5 +246,5 @@ def _draw(
     if mistakes:
         plot_mistakes(mistakes, out / "mistakes.png")
     else:
-        # What an earlier test left here would pass for this one's.
+        # The file of an earlier evaluation would be taken for this one's.
         (out / "mistakes.png").unlink(missing_ok=True)

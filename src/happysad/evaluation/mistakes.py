@@ -1,4 +1,4 @@
-"""The mistakes that a model was surest of, and what it looked at."""
+"""Gallery of the most confident mistakes, with heat maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Mistake:
     heat: npt.NDArray[np.float32] | None
 
     @property
-    def picture(self) -> RgbImage:
+    def image(self) -> RgbImage:
         """The crop, with the heat map beside it where there is one: ``uint8 [S, S or 2S, 3]``."""
         if self.heat is None:
             return self.crop
@@ -69,7 +69,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         f"labelled {LABELS[mistake.label]}, P(happy) {mistake.probability:.3f}\n{mistake.name}"
         for mistake in mistakes
     ]
-    images = [mistake.picture for mistake in mistakes]
+    images = [mistake.image for mistake in mistakes]
     wide = bool(mistakes) and mistakes[0].heat is not None
     title = "Most confident mistakes"
     contact_sheet(images, captions, path, columns=4 if wide else 6, title=title)

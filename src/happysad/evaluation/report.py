@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing else, not even a network."""
+"""HTML report: one self-contained file."""
 
 import base64
 import io
@@ -22,13 +22,12 @@ CHARTS: Final = (
     (
         "confusion.png",
         "Confusion matrix",
-        "How often each expression was named right (top left, bottom right) and how often it was "
-        "taken for the other.",
+        "Counts of correct predictions (top left, bottom right) and of mistakes.",
     ),
     (
         "thresholds.png",
-        "Figures against the threshold",
-        "What asking for more or less certainty before saying “happy” would change. Where the "
+        "Metrics by threshold",
+        "How the metrics change with the probability from which a face counts as happy. Where the "
         "lines are flat, the exact threshold hardly matters.",
     ),
     (
@@ -40,41 +39,49 @@ CHARTS: Final = (
     (
         "precision-recall.png",
         "Precision and recall",
-        "Of each expression: the share that is found (right) against how often the answer is true "
-        "when it is given (up). The nearer to the top right corner, the better.",
+        "For each class: recall (right) against precision (up). The nearer the curve to the top "
+        "right corner, the better.",
     ),
     (
         "reliability.png",
         "Reliability",
-        "Whether the probabilities mean what they say: of the faces given 0.8, eight in ten should "
-        "be happy, and the dots should lie on the dotted line. Below: how many faces got which "
-        "probability.",
+        "Calibration: of the faces with probability 0.8, eight in ten should be happy, and the "
+        "dots should lie on the dotted line. Below: the number of faces by probability.",
     ),
 )
-"""File, title and, in a sentence for everybody, what each chart tells."""
+"""File, title and explanation of each chart."""
+
+CONTESTED: Final = "contested.png"
+"""Contact sheet of the faces whose votes agree least."""
 
 CARDS: Final = {
-    "accuracy": "Share of all faces that are named right.",
-    "balanced_accuracy": "The same, with both expressions counted alike; guessing gives 50\u00a0%.",
+    "accuracy": "Share of all faces that are classified correctly.",
+    "balanced_accuracy": "Mean over both classes; guessing gives 50\u00a0%.",
     "roc_auc": "How often a happy face gets a higher probability than a sad one; "
     "guessing gives 0.5.",
-    "ece": "How far the probabilities are from what comes true; 0 is best.",
-    "uncertain": "Share of faces on which it would rather not say.",
-    "decided_accuracy": "Share named right, of the faces on which it does say.",
+    "ece": "Mean gap between probability and observed frequency; 0 is best.",
+    "uncertain": "Share of faces labelled uncertain.",
+    "decided_accuracy": "Accuracy on the faces that are not labelled uncertain.",
 }
-"""The figures at the top, each with a sentence for everybody."""
+"""The metrics at the top, each with an explanation."""
 
 FIGURES: Final = {
-    "accuracy": ("Accuracy", "share of all images that are named right"),
-    "balanced_accuracy": ("Balanced accuracy", "mean of the two recalls: both classes count alike"),
-    "f1_macro": ("F1, mean of both", "precision and recall in one figure, both classes alike"),
-    "precision_macro": ("Precision, mean of both", "how often an answer is true"),
-    "recall_macro": ("Recall, mean of both", "share of a class that is found"),
+    "accuracy": ("Accuracy", "share of images that are classified correctly"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of both recalls"),
+    "f1_macro": (
+        "F1, mean of both",
+        "harmonic mean of precision and recall, averaged over both classes",
+    ),
+    "precision_macro": (
+        "Precision, mean of both",
+        "share of predictions of a class that are correct",
+    ),
+    "recall_macro": ("Recall, mean of both", "share of a class that is predicted correctly"),
     "roc_auc": ("ROC-AUC", "chance that a happy face gets a higher probability than a sad one"),
     "average_precision": ("Average precision", "area under the curve of the happy class"),
     "log_loss": (
         "Log loss",
-        "penalty on sure errors above all; lower is better",
+        "cross-entropy, which penalises confident errors; lower is better",
     ),
     "brier": ("Brier score", "mean squared error of the probabilities; lower is better"),
     "ece": (
@@ -84,7 +91,7 @@ FIGURES: Final = {
     "uncertain": ("Uncertain", "share of images labelled uncertain"),
     "decided_accuracy": ("Accuracy when decided", "on the images that are not labelled uncertain"),
 }
-"""Title and meaning of each figure, in the order of the table."""
+"""Title and meaning of each metric, in the order of the table."""
 
 _PERCENT: Final = "\u00a0%"
 _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
@@ -93,13 +100,13 @@ _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
 def write_report(
     out: Path, metrics: Metrics, facts: dict[str, Any], mistakes: Sequence[Mistake] | None
 ) -> None:
-    """Write ``report.html`` beside the charts and with them inside.
+    """Write ``report.html`` with the charts embedded.
 
     Args:
-        out: Folder that holds the charts.
-        metrics: The figures.
-        facts: What ``metrics.json`` holds.
-        mistakes: For the gallery, the surest first; None leaves it out.
+        out: Folder with the charts.
+        metrics: The metrics.
+        facts: The content of ``metrics.json``.
+        mistakes: The gallery, most confident first; None omits it.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -125,13 +132,38 @@ def write_report(
         charts=[
             {"data": _png(out / name), "title": title, "text": text} for name, title, text in CHARTS
         ],
+        votes=vote_rows(facts.get("votes")),
+        contested=_png(out / CONTESTED) if (out / CONTESTED).is_file() else None,
         today=date.today().isoformat(),
     )
     atomic_text(out / "report.html", html)
 
 
+def vote_rows(votes: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Format the metrics by votes, a title and a value each; empty without votes."""
+    if votes is None:
+        return []
+    percent = {
+        name: "not defined" if value is None else f"{100 * value:.1f}{_PERCENT}"
+        for name, value in votes.items()
+    }
+    auc = votes["clear_roc_auc"]
+    clear, mostly, neither = (f"{votes[name]:,}" for name in ("clear", "mostly", "neither"))
+    return [
+        (f"Clear faces ({clear}): accuracy", percent["clear_accuracy"]),
+        ("balanced accuracy", percent["clear_balanced_accuracy"]),
+        ("ROC-AUC", "not defined" if auc is None else f"{auc:.4f}"),
+        ("labelled uncertain", percent["clear_uncertain"]),
+        (f"Faces mostly called happy or sad ({mostly}): accuracy", percent["mostly_accuracy"]),
+        (f"Faces clearly neither ({neither}): labelled happy", percent["neither_happy"]),
+        ("labelled sad", percent["neither_sad"]),
+        ("Calibration error against votes: happy", f"{votes['calibration_happy']:.3f}"),
+        ("sad", f"{votes['calibration_sad']:.3f}"),
+    ]
+
+
 def format_value(name: str, value: float | None) -> str:
-    """Write a figure as people read it: shares in per cent, the others with three decimals."""
+    """Format a metric: shares in per cent, others with three decimals."""
     if value is None:
         return "not defined"
     if name.startswith(_SHARES) or name.endswith("accuracy"):
@@ -140,7 +172,7 @@ def format_value(name: str, value: float | None) -> str:
 
 
 def format_interval(name: str, estimate: Estimate) -> str:
-    """Write a figure's interval, or nothing where the figure is not defined."""
+    """Format a metric's interval; empty if the metric is not defined."""
     if estimate.value is None:
         return ""
     low, high = format_value(name, estimate.low), format_value(name, estimate.high)
@@ -151,12 +183,12 @@ def _png(path: Path) -> Markup:
     return _data("image/png", path.read_bytes())
 
 
-def _jpeg(picture: RgbImage) -> Markup:
+def _jpeg(image: RgbImage) -> Markup:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
+    Image.fromarray(image).save(file, "JPEG", quality=90)
     return _data("image/jpeg", file.getvalue())
 
 
 def _data(kind: str, content: bytes) -> Markup:
-    # Base64 has no character that HTML could take for its own.
+    # Base64 contains no character that is special in HTML.
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")  # noqa: S704

@@ -1,0 +1,68 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from happysad.dataset.synthetic import make_dataset
+from happysad.evaluation.evaluate import evaluate
+from happysad.evaluation.votes import most_contested, vote_metrics
+from happysad.released import FOLDER, MODEL
+
+SHARES = np.array(
+    [(1, 0, 0), (0.6, 0.1, 0.3), (0, 0.9, 0.1), (0.1, 0.5, 0.4), (0.2, 0.1, 0.7), (0, 0, 1)]
+)
+SCORES = np.array([(0.9, 0), (0.2, 0.3), (0, 0.9), (0.1, 0.5), (0.5, 0.1), (0.1, 0.2)])
+
+
+def test_metrics_by_votes() -> None:
+    metrics = vote_metrics(SHARES, SCORES, threshold=0.4)
+    assert metrics.clear == 3
+    assert metrics.clear_accuracy == pytest.approx(2 / 3)
+    assert metrics.clear_balanced_accuracy == pytest.approx(0.75)
+    assert metrics.clear_roc_auc == 1
+    assert metrics.clear_uncertain == pytest.approx(1 / 3)
+    assert (metrics.mostly, metrics.mostly_accuracy) == (4, 0.75)
+    assert (metrics.neither, metrics.neither_happy, metrics.neither_sad) == (2, 0, 0.5)
+
+
+def test_perfect_scores_are_calibrated() -> None:
+    metrics = vote_metrics(SHARES, SHARES[:, :2], threshold=0.4)
+    assert metrics.calibration_happy == metrics.calibration_sad == 0
+    assert metrics.clear_accuracy == metrics.mostly_accuracy == 1
+
+
+def test_metrics_without_faces_are_undefined() -> None:
+    metrics = vote_metrics(np.array([(0.0, 0.0, 1.0)]), np.array([(0.1, 0.1)]), None)
+    assert metrics.clear_accuracy is metrics.clear_roc_auc is metrics.mostly_accuracy is None
+
+
+def test_the_most_contested_come_first() -> None:
+    assert most_contested(SHARES, 2) == [3, 1]
+    assert 0 not in most_contested(SHARES, 6)
+
+
+def test_a_dataset_with_votes_is_evaluated_by_them(tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    make_dataset(folder, 12, seed=1)
+    images = sorted(folder.rglob("*.png"))
+    with (folder / "votes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "happy", "sad", "neutral"])
+        for i, path in enumerate(images[:-1]):
+            happy = path.parent.name == "happy"
+            writer.writerow(
+                [path.relative_to(folder).as_posix(), 9 * happy, 9 * (not happy), i % 5]
+            )
+    done = evaluate(FOLDER / MODEL, folder, tmp_path / "out")
+    votes = json.loads((tmp_path / "out/metrics.json").read_text())["votes"]
+    assert votes == done.facts["votes"]
+    assert votes["clear"] == votes["mostly"] == len(images) - 1
+    report = done.report.read_text("utf-8")
+    assert "By votes" in report and "agree least" in report
+    (folder / "votes.csv").unlink()
+    done = evaluate(FOLDER / MODEL, folder, tmp_path / "out")
+    assert "votes" not in done.facts
+    assert "By votes" not in done.report.read_text("utf-8")
+    assert not (tmp_path / "out/contested.png").exists()
