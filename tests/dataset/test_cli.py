@@ -32,6 +32,7 @@ def test_draw_then_import_by_table(
         "splits": {"training": {"happy": 3, "sad": 3}},
         "left_out": {"fear": 1},
         "bad": [],
+        "voted": 0,
     }
 
 

@@ -55,19 +55,28 @@ def import_(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")
     ] = False,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="CSV of what several people said: FER+'s fer2013new.csv, a column of counts per "
+            "answer, or rows of path,annotator,label.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counts as JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Turn a known form into a dataset: folders happy and sad in OUT/training.
+    """Import a known format into a dataset: folders happy and sad in OUT/training.
 
-    Images of other emotions are counted and left out, unless --others is given.
-    A split that the source states (train, validation, test) gets a folder of
-    its own; what has none goes to training.
+    Images of other emotions are counted and left out unless --others is given.
+    Splits of the source (train, validation, test) become folders; images without
+    a split go to training. Votes are written to votes.csv in these folders.
 
     Examples:
       happysad dataset import fer2013.csv --out fer2013
       happysad dataset import train.parquet --out faces --labels sad=4,happy=3
+      happysad dataset import fer2013.csv --out fer --others --votes fer2013new.csv
     """
     from rich.console import Console
     from rich.table import Table
@@ -80,6 +89,7 @@ def import_(
         labels=parse_labels(labels) if labels is not None else None,
         others=others,
         strict=strict,
+        votes=votes,
     )
     found = ["happy", "sad", *sorted({label for _, label in done.counts} - {"happy", "sad"})]
     splits = {
@@ -87,7 +97,11 @@ def import_(
         for split in sorted({split for split, _ in done.counts})
     }
     if as_json:
-        typer.echo(json.dumps({"splits": splits, "left_out": done.left_out, "bad": done.bad}))
+        typer.echo(
+            json.dumps(
+                {"splits": splits, "left_out": done.left_out, "bad": done.bad, "voted": done.voted}
+            )
+        )
     else:
         table = Table("folder", *found)
         for split, counts in splits.items():
@@ -96,6 +110,8 @@ def import_(
     if done.left_out and not as_json:
         left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
         typer.echo(f"left out, neither happy nor sad: {left_out}")
+    if votes and not as_json:
+        typer.echo(f"images with votes: {done.voted:,} of {done.counts.total():,}")
     for problem in done.bad:
         typer.echo(f"skipped: {problem}", err=True)
     if done.bad:

@@ -1,49 +1,54 @@
-"""Turn what people have into a dataset's folder: one image file per row."""
+"""Import of known dataset formats into a folder of images."""
 
 import csv
-import io
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from PIL import Image
-
+from happysad.dataset.annotations import read_annotations
 from happysad.dataset.formats import Row, open_source
 from happysad.dataset.names import class_number
 from happysad.dataset.scan import GROUPS_FILE, OTHER
+from happysad.dataset.tables import Row as TableRow
+from happysad.dataset.tables import match_rows
+from happysad.dataset.votes import VOTES_FILE, read_shares
 from happysad.errors import DatasetError, ImageError
-from happysad.files import atomic_folder
-from happysad.image import read_image
+from happysad.files import atomic_csv, atomic_folder
+from happysad.image import HEADER_BYTES, image_format, read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
 
 _SUFFIX: Final = {
     "JPEG": ".jpg",
-    "MPO": ".jpg",
     "PNG": ".png",
     "WEBP": ".webp",
     "BMP": ".bmp",
     "GIF": ".gif",
     "TIFF": ".tif",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+    "JPEG2000": ".jp2",
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImportResult:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         counts: ``(split, label)`` → images written; for other emotions ``other/<label>``.
         left_out: Label that is neither happy nor sad → rows.
         bad: One line for each row that could not be used: where and why.
+        voted: Number of images with votes.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
+    voted: int = 0
 
 
 def parse_labels(text: str) -> dict[str, int]:
@@ -76,6 +81,7 @@ def import_dataset(
     labels: dict[str, int] | None = None,
     others: bool = False,
     strict: bool = False,
+    votes: Path | None = None,
 ) -> ImportResult:
     """Write the happy and sad images of a source to ``out/<split>/{happy,sad}/``.
 
@@ -90,56 +96,89 @@ def import_dataset(
             understood by name.
         others: Write the images with other labels too.
         strict: Stop at the first row that cannot be used.
+        votes: Table of what several people said about the images, see `read_annotations`; each
+            split gets a votes.csv. Rows are matched by the images' names in the source.
 
     Raises:
-        DatasetError: The source cannot be read, holds no happy or sad image, or has, if
-            ``strict``, a bad row; or ``out`` exists.
+        DatasetError: The source or the votes cannot be read, no image is happy or sad, votes match
+            no image or several, a row is bad and ``strict`` is set, or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
     total, rows = open_source(source)
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
-    done = ImportResult()
+    annotations = read_annotations(votes) if votes else []
+    done, images = ImportResult(), list[tuple[str, Path]]()
     with atomic_folder(out) as folder:
         for row in track(rows, "Importing", total):
-            _import_row(row, folder, labels, others, done)
+            if target := _import_row(row, folder, labels, others, done):
+                images.append((row.name, target))
             if strict and done.bad:
                 raise DatasetError(f"{source}: {done.bad[0]}")
         if not done.counts:
             raise DatasetError(_nothing_found(source, done))
+        if votes:
+            done.voted = _write_votes(votes, annotations, images, folder)
     return done
 
 
 def _import_row(
     row: Row, folder: Path, labels: dict[str, int] | None, others: bool, done: ImportResult
-) -> None:
+) -> Path | None:
+    """Write a row's image and return its path; None if the row is left out."""
     if not row.labels:
         done.bad.append(f"{row.where}: has no label")
-        return
+        return None
     number = _class_of(row, labels)
     if number is None and not others:
         done.left_out[row.labels[0]] += 1
-        return
+        return None
     label = LABELS[number] if number is not None else f"{OTHER}/{row.labels[0]}"
     # Split and label become folders' names: nothing may lead out of the output.
     for what, name in (("split", row.split), ("label", label.removeprefix(f"{OTHER}/"))):
         if not re.fullmatch(r"\w[\w-]{0,39}", name):
             done.bad.append(f"{row.where}: {name!r} cannot be the name of a {what}")
-            return
+            return None
     try:
         content = row.read()
         read_image(content)
     except ImageError as error:
         done.bad.append(f"{row.where}: {error.reason if error.source == 'image' else error}")
-        return
+        return None
     except (OSError, ValueError) as error:
         done.bad.append(f"{row.where}: {row.name!r} cannot be read ({error})")
-        return
+        return None
     target = _target(folder / row.split / label, row, content)
     target.write_bytes(content)
     if row.group is not None:
         _note_group(folder / row.split, target, row.group)
     done.counts[row.split, label] += 1
+    return target
+
+
+def _write_votes(
+    table: Path, rows: list[TableRow], images: list[tuple[str, Path]], folder: Path
+) -> int:
+    """Write votes.csv into each split's folder and return the number of images with votes."""
+    matches = match_rows(table, rows, [name for name, _ in images], partial=True)
+    if not matches:
+        raise DatasetError(
+            f"{table}: no row matches an image; names are such as {rows[0].cells['path']!r} there "
+            f"and {images[0][0]!r} in the source"
+            if rows
+            else f"{table}: no votes"
+        )
+    answers = sorted({name for row in matches.values() for name in row.cells if name != "path"})
+    by_split: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for index, row in sorted(matches.items()):
+        path = images[index][1].relative_to(folder)
+        name = path.relative_to(path.parts[0]).as_posix()
+        by_split[path.parts[0]].append((name, *(row.cells.get(each, "0") for each in answers)))
+    for split, lines in by_split.items():
+        atomic_csv(folder / split / VOTES_FILE, ("path", *answers), lines)
+        # Read as a training would: a wrong vote is an error now.
+        read_shares(folder / split, [line[0] for line in lines])
+    return len(matches)
 
 
 def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:
@@ -151,8 +190,7 @@ def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:
 def _target(folder: Path, row: Row, content: bytes) -> Path:
     """Choose a file name that is safe on every system and not taken."""
     folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(io.BytesIO(content)) as image:
-        suffix = _SUFFIX[str(image.format)]
+    suffix = _SUFFIX[image_format(content[:HEADER_BYTES]) or "JPEG"]
     name = PurePosixPath(row.name.replace("\\", "/")).stem
     stem = re.sub(r"[^\w.() -]", "_", unicodedata.normalize("NFC", name))[:40].strip(". ")
     stem = stem or f"{row.number:06d}"

@@ -2,7 +2,7 @@
 
 import csv
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -76,7 +76,9 @@ def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None
         )
 
 
-def match_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> dict[int, Row]:
+def match_rows(
+    path: Path, rows: Sequence[Row], names: Sequence[str], *, partial: bool = False
+) -> dict[int, Row]:
     """Find each row's image by the column ``path``.
 
     Paths are relative to the table's folder. Backslashes, Unicode forms and a leading ``./`` do not
@@ -86,6 +88,7 @@ def match_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> dict[in
         path: The table, for error messages.
         rows: Its rows.
         names: The images' paths relative to the folder, with forward slashes.
+        partial: Ignore rows that match no image.
 
     Returns:
         Index in ``names`` → row.
@@ -98,11 +101,14 @@ def match_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> dict[in
         plain = _plain(name)
         for key in {plain, plain.casefold(), PurePosixPath(plain).name.casefold()}:
             by_key[key].append(index)
-    exact = {_plain(name): index for index, name in enumerate(names)}
+    counts = Counter(map(_plain, names))
+    exact = {_plain(name): i for i, name in enumerate(names) if counts[_plain(name)] == 1}
     found: dict[int, Row] = {}
     for row in rows:
         where, given = f"{path}, line {row.line}", _plain(row.cells["path"])
         matches = [exact[given]] if given in exact else by_key.get(given.casefold(), [])
+        if not matches and partial:
+            continue
         if not matches:
             if given and (path.parent / given).is_file():
                 continue  # An image that takes no part, such as one below other/.

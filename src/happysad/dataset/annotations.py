@@ -1,0 +1,109 @@
+"""Tables of votes in the forms in which people have them."""
+
+import math
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+from happysad.dataset.names import class_number
+from happysad.dataset.tables import Row, read_table
+from happysad.errors import DatasetError
+
+_PATHS: Final = ("path", "file", "image", "filename", "image name")
+_LABELS: Final = ("label", "choice", "sentiment", "emotion")
+_ANNOTATORS: Final = ("annotator", "annotation_id", "rater", "worker")
+# FER+'s names count the rows of fer2013.csv from 0; imported images are numbered from 1.
+_FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
+
+
+def read_annotations(table: Path) -> list[Row]:
+    """Read votes and bring them into one form.
+
+    Understood are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
+    row per judgement: path, label and, if there are several people, annotator.
+
+    Args:
+        table: A CSV file with a column path, file, image, filename or Image name.
+
+    Returns:
+        One row per image, with the cell ``path`` and a cell per answer. Rows without any vote are
+        left out.
+
+    Raises:
+        DatasetError: The file cannot be read, or has neither form; an annotator judged an image
+            twice.
+    """
+    rows = read_table(table, ())
+    columns = {name.casefold(): name for name in rows[0].cells} if rows else {}
+    path = next((columns[name] for name in _PATHS if name in columns), None)
+    if path is None:
+        found = ", ".join(map(repr, columns.values())) or "no rows"
+        raise DatasetError(f"{table}: {found}; a column 'path' is needed")
+    label = next((columns[name] for name in _LABELS if name in columns), None)
+    if label:
+        annotator = next((columns[name] for name in _ANNOTATORS if name in columns), None)
+        return _count(table, rows, path, label, annotator)
+    answers = [name for name in rows[0].cells if name != path and _is_count(rows, name)]
+    if all(class_number(name) is None for name in answers):
+        raise DatasetError(
+            f"{table}: no column of votes for happy or sad; name them so, or give path,label"
+        )
+    for row in rows:
+        for name in answers:
+            value = _number(row.cells[name]) if row.cells[name] else 0.0
+            if value is None or not 0 <= value < math.inf:
+                raise DatasetError(
+                    f"{table}, line {row.line}: {name} is {row.cells[name]!r}; votes are numbers "
+                    "from 0 up"
+                )
+    return [
+        Row(row.line, {"path": _name(row.cells[path]), **counts})
+        for row in rows
+        if (counts := {name: row.cells[name] for name in answers if _number(row.cells[name])})
+    ]
+
+
+def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str | None) -> list[Row]:
+    """Count judgements: one row per image, the line that of its first judgement."""
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    lines: dict[str, int] = {}
+    judged: dict[tuple[str, str], int] = {}
+    for row in rows:
+        name, answer = _name(row.cells[path]), row.cells[label]
+        if not answer:
+            raise DatasetError(
+                f"{table}, line {row.line}: no {label}; fill it in or remove the row"
+            )
+        if annotator:
+            key = name, row.cells[annotator]
+            if key in judged:
+                raise DatasetError(
+                    f"{table}, line {row.line}: {row.cells[annotator]!r} judged {name} before, on "
+                    f"line {judged[key]}; remove one"
+                )
+            judged[key] = row.line
+        lines.setdefault(name, row.line)
+        counts[name][answer] += 1
+    return [
+        Row(lines[name], {"path": name, **{answer: str(n) for answer, n in answers.items()}})
+        for name, answers in counts.items()
+    ]
+
+
+def _name(path: str) -> str:
+    ferplus = _FERPLUS_NAME.fullmatch(path)
+    return f"{int(ferplus[1]) + 1:06d}" if ferplus else path
+
+
+def _is_count(rows: list[Row], name: str) -> bool:
+    """Return whether most cells of a column that are not empty are numbers."""
+    cells = [row.cells[name] for row in rows if row.cells[name]]
+    return 2 * sum(_number(cell) is not None for cell in cells) > len(cells)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
