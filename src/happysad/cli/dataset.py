@@ -76,7 +76,7 @@ def import_(
     Examples:
       happysad dataset import fer2013.csv --out fer2013
       happysad dataset import train.parquet --out faces --labels sad=4,happy=3
-      happysad dataset import fer2013.csv --out fer --others --votes fer2013new.csv
+      happysad dataset import fer2013.csv --out fer --votes fer2013new.csv
     """
     from rich.console import Console
     from rich.table import Table
