@@ -21,15 +21,15 @@ from running import serving
 from happysad.dataset.synthetic import draw_face
 
 SCREENS: Final[dict[str, dict[str, Any]]] = {
-    "desktop": {"viewport": {"width": 760, "height": 1040}, "color_scheme": "light"},
-    "phone": {"viewport": {"width": 390, "height": 940}, "color_scheme": "dark"},
+    "desktop": {"viewport": {"width": 1000, "height": 760}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 390, "height": 900}, "color_scheme": "dark"},
 }
 
 
 def draw_group(path: Path) -> None:
     """Draw three people."""
     image = Image.new("RGB", (900, 340), (214, 221, 208))
-    for i, (label, seed) in enumerate(((1, 9), (0, 10), (0, 5))):
+    for i, (label, seed) in enumerate(((1, 21), (0, 28), (1, 42))):
         face = Image.fromarray(draw_face(label, np.random.default_rng(seed), 280))
         image.paste(face, (15 + 295 * i, 30))
     image.save(path)
@@ -38,7 +38,7 @@ def draw_group(path: Path) -> None:
 def film(path: Path) -> None:
     """Film somebody whose mood changes every second."""
     content = b""
-    for label, seed in ((1, 9), (0, 10), (1, 11), (0, 5)):
+    for label, seed in ((1, 18), (0, 36), (1, 42), (0, 28)):
         frame, jpeg = np.full((480, 640, 3), (200, 210, 220), np.uint8), io.BytesIO()
         frame[60:420, 140:500] = draw_face(label, np.random.default_rng(seed), 360)
         Image.fromarray(frame).save(jpeg, "JPEG", quality=90)
@@ -55,12 +55,13 @@ def shots(page: Page, url: str, folder: Path) -> list[Image.Image]:
 
     page.goto(url)
     expect(page.locator("#promise")).to_contain_text("sent to this server")
+    page.wait_for_timeout(500)
     take()
     page.set_input_files("#files", folder / "group.png")
-    expect(page.locator("#status")).to_contain_text("faces in 1 image")
+    expect(page.locator("#status")).to_contain_text("faces in 1 photo")
     take()
     page.reload()
-    page.get_by_role("button", name="start the camera").click()
+    page.get_by_role("button", name="Use the camera").click()
     page.wait_for_timeout(9000)
     take()
     page.reload()
@@ -90,9 +91,13 @@ def main() -> None:
         for screen, options in SCREENS.items():
             taken = shots(browser.new_page(**options), server.url, folder)
             width, height = taken[0].size
-            sheet = Image.new("RGB", ((width + 20) * len(taken) - 20, height), "grey")
+            columns = 2 if screen == "desktop" else len(taken)
+            rows = len(taken) // columns
+            size = ((width + 20) * columns - 20, (height + 20) * rows - 20)
+            sheet = Image.new("RGB", size, "grey")
             for i, image in enumerate(taken):
-                sheet.paste(image, (i * (width + 20), 0))
+                place = (i % columns * (width + 20), i // columns * (height + 20))
+                sheet.paste(image, place)
             sheet.quantize(128).save(out / f"page-{screen}.png", optimize=True)
         browser.close()
 

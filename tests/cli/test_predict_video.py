@@ -162,7 +162,7 @@ def test_what_cannot_be_done_is_one_line_and_status_2(clip: Path, tmp_path: Path
     taken = tmp_path / "taken"
     taken.write_text("a file, no folder")
     for arguments, says in (
-        ((text,), "cannot be read as a video"),
+        ((text,), "cannot be read (damaged, truncated, or not a video)"),
         ((clip, "--annotate", clip), "is the source video"),
         ((clip, "--csv", taken / "x.csv"), "cannot be written"),
         ((clip, "--plot", taken / "x.png"), "cannot be written"),
@@ -190,7 +190,7 @@ def test_a_full_disk_is_one_line(clip: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", limited, "predict", str(clip), "--annotate", str(film)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert f"{film}: the video was not written to its end; is the disk full?" in done.stderr
+    assert f"{film}: the video was not written completely; is the disk full?" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,5 +24,8 @@ async function request(path, options, key) {
 export const describeModel = (key) => request("/v1/model", {}, key);
 
 /** Send one image; resolves to its record. */
-export const askServer = (blob, key) =>
-  request("/v1/predict", { method: "POST", body: blob, headers: { "Content-Type": blob.type || "application/octet-stream" } }, key);
+export function askServer(blob, key) {
+  // The content decides, not the type that the browser derives from the file's name.
+  const type = blob.type.startsWith("image/") ? blob.type : "image/unknown";
+  return request("/v1/predict", { method: "POST", body: blob, headers: { "Content-Type": type } }, key);
+}
