@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and whether an answer comes out at the end."""
+"""Installation report: packages, models and a self-test."""
 
 import time
 from dataclasses import dataclass
@@ -36,25 +36,25 @@ EXTRAS: Final = {
         "uvicorn",
     ),
 }
-"""The modules that each extra brings."""
+"""The modules that each extra installs."""
 
 IMAGENET: Final = Path.home() / ".keras/models"
-"""Where Keras keeps the ImageNet weights that it downloaded."""
+"""Where Keras caches the ImageNet weights."""
 
 # Drawn faces, by label and seed.
-_DRAWN: Final = (("happy", 9), ("sad", 10))
+_DRAWN: Final = (("happy", 18), ("sad", 36))
 _SIDE: Final = 300
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What it is.
-        ok: Whether it is as it should be; None where it is missing and need not be there.
+        name: What was checked.
+        ok: Whether the check passed; None if something optional is missing.
         found: What was found.
-        advice: What to do; empty where nothing needs to be done.
+        advice: What to do; empty if nothing is to be done.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at everything; nothing is changed, and nobody on the network is asked."""
+    """Run all checks, offline and without changing anything."""
     import platform
 
     system = f"Python {platform.python_version()}, {platform.platform()}, {cores()} cores"
@@ -82,7 +82,7 @@ def examine() -> list[Check]:
 
 
 def _modules(name: str, modules: tuple[str, ...], install: str, *, needed: bool) -> Check:
-    # Not at the top: the command line reads EXTRAS on its way to any verb.
+    # Imported here: the command line imports this module for every verb.
     from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
     missing = [module for module in modules if find_spec(module) is None]
@@ -91,7 +91,7 @@ def _modules(name: str, modules: tuple[str, ...], install: str, *, needed: bool)
     owners = packages_distributions()
     found = []
     for module in modules:
-        # Several packages may bring one module, as OpenCV's do.
+        # Several packages may provide one module, such as OpenCV's.
         for package in sorted(set(owners.get(module, [module]))):
             try:
                 found.append(f"{package} {version(package)}")
@@ -107,8 +107,8 @@ def _model() -> Check:
     try:
         sizes = [f"{name} {len(read_released(name)) / 1e6:.1f} MB" for name in names]
     except HappysadError as error:
-        return Check("released model", False, str(error), "reinstall happysad")
-    return Check("released model", True, ", ".join(sizes))
+        return Check("bundled models", False, str(error), "reinstall happysad")
+    return Check("bundled models", True, ", ".join(sizes))
 
 
 def _self_test() -> Check:
@@ -134,8 +134,8 @@ def _self_test() -> Check:
     except (HappysadError, ImportError) as error:
         return Check(name, False, str(error), "reinstall happysad")
     if not all(answers):
-        return Check(name, False, "drawn faces got wrong answers", "reinstall happysad")
-    return Check(name, True, f"drawn faces found and told apart, {1000 * seconds:.0f} ms an image")
+        return Check(name, False, "drawn faces were classified wrongly", "reinstall happysad")
+    return Check(name, True, f"drawn faces classified correctly, {1000 * seconds:.0f} ms per image")
 
 
 def _imagenet() -> Check:
@@ -146,5 +146,5 @@ def _imagenet() -> Check:
         name,
         None,
         "not downloaded yet",
-        "happysad train fetches them; offline: --weights happysad, or --weights FILE",
+        "happysad train downloads them; offline: --weights happysad, or --weights FILE",
     )

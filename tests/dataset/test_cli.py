@@ -42,7 +42,7 @@ def test_bad_rows_are_listed_and_give_status_1(
     table = tmp_path / "fer.csv"
     table.write_text("emotion,pixels\n3,1 2 3 4\n4,1 2 3\n", encoding="utf-8")
     assert run(monkeypatch, "import", table, "--out", tmp_path / "out") == 1
-    assert "fer.csv, line 3: 3 pixels make no square" in capsys.readouterr().err
+    assert "fer.csv, line 3: 3 pixels are not a square" in capsys.readouterr().err
     assert (tmp_path / "out" / "training" / "happy" / "000001.png").is_file()
 
 

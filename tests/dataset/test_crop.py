@@ -77,7 +77,7 @@ def test_what_gave_no_crop_is_listed_and_groups_are_carried_over(
 def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(DatasetError, match="exists already"):
+    with pytest.raises(DatasetError, match="already exists"):
         crop_folder(photos, out, 32)
     out.rmdir()
     (photos / "groups.csv").write_text("name\n1.jpg\n", encoding="utf-8")

@@ -97,8 +97,8 @@ def test_the_competitions_own_column_names_are_understood(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
-        ("", "0 pixels make no square"),
-        ("1 2 3", "3 pixels make no square"),
+        ("", "0 pixels are not a square"),
+        ("1 2 3", "3 pixels are not a square"),
         ("1 2 x 4", "not whole numbers"),
         ("1 2 3 256", "outside 0–255"),
         ("1 2 3 99999999999999999999", "not whole numbers"),
@@ -143,7 +143,7 @@ def test_parquet_with_text_labels_and_rows_without_images(tmp_path: Path) -> Non
     done = import_dataset(source, tmp_path / "out")
     assert done.counts == {("training", "happy"): 1, ("training", "sad"): 1}
     assert done.bad == [
-        "faces.parquet, row 3: the row holds no image bytes",
+        "faces.parquet, row 3: the row contains no image bytes",
         "faces.parquet, row 4: cannot be read (not an image, or not JPEG, PNG, WebP, AVIF, HEIC, "
         "JPEG 2000, BMP, GIF or TIFF; convert it to JPEG)",
         "faces.parquet, row 5: has no label",
@@ -230,7 +230,7 @@ def test_any_name_in_a_source_becomes_a_safe_one(
 def test_an_existing_output_is_refused_and_left_alone(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "f.csv", "emotion,pixels,Usage", [(3, ONE_GREY, "Training")])
     (tmp_path / "out").mkdir()
-    with pytest.raises(DatasetError, match="exists already"):
+    with pytest.raises(DatasetError, match="already exists"):
         import_dataset(source, tmp_path / "out")
     assert files(tmp_path) == ["f.csv"]
 

@@ -43,7 +43,7 @@ def test_the_same_seed_draws_the_same_dataset(tmp_path: Path) -> None:
 
 def test_nothing_is_drawn_into_a_folder_in_use(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(DatasetError, match="exists already"):
+    with pytest.raises(DatasetError, match="already exists"):
         make_dataset(tmp_path, 4)
     with pytest.raises(DatasetError, match="draw at least 2"):
         make_dataset(tmp_path / "new", 1)

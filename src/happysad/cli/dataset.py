@@ -35,22 +35,20 @@ def import_(
         Path,
         typer.Argument(
             help="fer2013.csv, a Parquet file or folder from Hugging Face, or a CSV with the "
-            "columns path,label (and, if wanted, group,split). The form is seen from the content."
+            "columns path,label (optionally group,split). The content decides."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    out: Annotated[Path, typer.Option(help="The folder to create; it must not exist.")],
     labels: Annotated[
         str | None,
         typer.Option(
             metavar="sad=0,happy=1",
-            help="Which of the source's labels mean sad and happy, if their names do not say so.",
+            help="The source's labels for sad and happy, if they have other names.",
         ),
     ] = None,
     others: Annotated[
         bool,
-        typer.Option(
-            "--others", help="Keep other emotions too, in other/EMOTION: for pre-training."
-        ),
+        typer.Option("--others", help="Also import other emotions, into other/EMOTION."),
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")
@@ -123,20 +121,22 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A folder with happy/ and sad/ in it.")],
     against: Annotated[
         Path | None,
-        typer.Option(help="Another such folder, as a test set, which must share no image with it."),
+        typer.Option(
+            help="Another dataset, such as the test set, that must share no image with it."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="A .tflite file that doubts the labels; else the released model."),
+        typer.Option(
+            help="A .tflite file to find doubtful labels with; default: the bundled model."
+        ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="HTML file to write, with the images in it.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write, with images.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every finding as JSON instead of a table.")
     ] = False,
 ) -> None:
-    """Look a dataset over before training on it.
+    """Check a dataset before training on it.
 
     Finds images that are unreadable, doubled, nearly so, under two labels,
     probably mislabelled, without a face or with several, tiny or blurred, and
@@ -198,16 +198,14 @@ def _print_checked(checked: "CheckResult") -> None:
 
 
 def crop(
-    source: Annotated[
-        Path, typer.Argument(help="A folder of photographs; it is searched through.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    source: Annotated[Path, typer.Argument(help="A folder of photographs, searched recursively.")],
+    out: Annotated[Path, typer.Option(help="The folder to create; it must not exist.")],
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crops in pixels.")] = 224,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counts as JSON instead of lines.")
     ] = False,
 ) -> None:
-    """Cut faces out of photographs as predict does, for training.
+    """Crop faces out of photographs for training, framed as predict does.
 
     Of each image the largest face, as a PNG file in the same place in OUT. What
     has no face or cannot be read is left out and listed in OUT/skipped.csv, what
@@ -243,9 +241,9 @@ def crop(
 
 
 def draw(
-    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
-    count: Annotated[int, typer.Option(min=2, help="How many faces, half of them happy.")] = 400,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
+    out: Annotated[Path, typer.Option(help="The folder to create; it must not exist.")],
+    count: Annotated[int, typer.Option(min=2, help="Number of faces, half of them happy.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
     """Draw a practice dataset of cartoon faces: OUT/happy/*.png and OUT/sad/*.png.
 

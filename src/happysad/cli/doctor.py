@@ -14,7 +14,7 @@ from rich.table import Table
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Say what is installed and what is missing, and test the way from an image to its answer.
+    """Show what is installed and what is missing, and run a self-test.
 
     Takes about a second, offline, and changes nothing. The exit status is 1 if
     something that predicting needs is not as it should be; a missing extra is no

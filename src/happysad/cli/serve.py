@@ -1,4 +1,4 @@
-"""`happysad serve`: the HTTP API and the page."""
+"""`happysad serve`: the HTTP API and the web page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,25 +12,26 @@ LIMITS = "Limits"
 
 def serve(
     host: Annotated[
-        str, typer.Option(envvar="HAPPYSAD_HOST", help="Address to listen on; 0.0.0.0 = all.")
+        str,
+        typer.Option(envvar="HAPPYSAD_HOST", help="Address to listen on; 0.0.0.0: all interfaces."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="HAPPYSAD_PORT", min=1, max=65535)] = 8000,
     model: Annotated[
         Path | None,
         typer.Option(
             envvar="HAPPYSAD_MODEL",
-            help="A .tflite file made by happysad export; else the released.",
+            help="A .tflite file made by happysad export; default: the bundled model.",
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(envvar="HAPPYSAD_WORKERS", min=1, help="Processes that answer.")
+        int, typer.Option(envvar="HAPPYSAD_WORKERS", min=1, help="Number of server processes.")
     ] = 1,
     threads: Annotated[
         int | None,
         typer.Option(
             envvar="HAPPYSAD_THREADS",
             min=1,
-            help="Images that each process works on at once; else one for each core it has.",
+            help="Images per process processed at once; default: its share of the CPUs.",
         ),
     ] = None,
     queue: Annotated[
@@ -38,26 +39,35 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_QUEUE",
             min=0,
-            help="Images that may wait in each process; past it, 503.",
+            help="Images per process that may wait; further requests get 503.",
             rich_help_panel=LIMITS,
         ),
     ] = 64,
     max_body: Annotated[
         int,
         typer.Option(
-            envvar="HAPPYSAD_MAX_BODY", min=1, help="Bytes a request.", rich_help_panel=LIMITS
+            envvar="HAPPYSAD_MAX_BODY",
+            min=1,
+            help="Maximum request size in bytes.",
+            rich_help_panel=LIMITS,
         ),
     ] = 20_000_000,
     max_pixels: Annotated[
         int,
         typer.Option(
-            envvar="HAPPYSAD_MAX_PIXELS", min=1, help="Pixels an image.", rich_help_panel=LIMITS
+            envvar="HAPPYSAD_MAX_PIXELS",
+            min=1,
+            help="Maximum pixels per image.",
+            rich_help_panel=LIMITS,
         ),
     ] = 50_000_000,
     max_images: Annotated[
         int,
         typer.Option(
-            envvar="HAPPYSAD_MAX_IMAGES", min=1, help="Images a request.", rich_help_panel=LIMITS
+            envvar="HAPPYSAD_MAX_IMAGES",
+            min=1,
+            help="Maximum images per request.",
+            rich_help_panel=LIMITS,
         ),
     ] = 16,
     max_buffer: Annotated[
@@ -65,7 +75,7 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_MAX_BUFFER",
             min=1,
-            help="Bytes of all bodies that each process holds at once; past it, 503.",
+            help="Maximum bytes of request bodies per process; further requests get 503.",
             rich_help_panel=LIMITS,
         ),
     ] = 256_000_000,
@@ -74,7 +84,7 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_TIMEOUT",
             min=0.1,
-            help="Seconds for a request, upload included.",
+            help="Time limit of a request in seconds, upload included.",
             rich_help_panel=LIMITS,
         ),
     ] = 30.0,
@@ -83,32 +93,33 @@ def serve(
         typer.Option(
             envvar="HAPPYSAD_IDLE",
             min=1,
-            help="Seconds after which an idle connection is closed.",
+            help="Seconds after which idle connections are closed.",
             rich_help_panel=LIMITS,
         ),
     ] = 10.0,
     api_keys: Annotated[
         Path | None,
         typer.Option(
-            envvar="HAPPYSAD_API_KEYS", help="File with one API key a line; else all may ask."
+            envvar="HAPPYSAD_API_KEYS",
+            help="File with one API key per line; default: no key needed.",
         ),
     ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="HAPPYSAD_CORS", help="Another site whose pages may ask, https://example.org."
+            envvar="HAPPYSAD_CORS", help="Allowed CORS origin, such as https://example.org."
         ),
     ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
             envvar="HAPPYSAD_RUNTIME",
-            help="Folder of the npm package @litertjs/core: with it the page can work on the "
+            help="Folder with the npm package @litertjs/core; lets the page run on the "
             "visitor's device.",
         ),
     ] = None,
 ) -> None:
-    """Serve predictions over HTTP, and a page to try them on.
+    """Serve predictions over HTTP, with a web page.
 
     Images are neither stored nor logged. Ctrl-C ends it, once requests that are
     under way are answered.

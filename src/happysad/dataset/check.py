@@ -1,4 +1,4 @@
-"""Look a dataset over before training on it: what is damaged, doubled, doubtful or lopsided."""
+"""Dataset check: unreadable, duplicate, mislabelled and otherwise doubtful images."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -35,26 +35,26 @@ Kind = Literal[
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 ADVICE: Final[dict[Kind, str]] = {
-    "unreadable": "convert or remove them; training leaves them out",
-    "two labels": "decide for one; training leaves out files that stand under both",
-    "leak": "take them out of one of the two folders: a test on seen images proves nothing",
-    "duplicate": "harmless for the split, which keeps copies together",
-    "near duplicate": "harmless for the split, which keeps them together",
-    "probably mislabelled": "look at each: the model is sure of the other label",
-    "no face": "look at each: nothing like a face was found",
-    "several faces": "cut the one that is meant: happysad dataset crop",
-    "tiny": "larger ones teach more",
-    "blurred": "keep them if users' images are so, too",
+    "unreadable": "convert or remove them; training skips them",
+    "two labels": "keep one; training skips images with both labels",
+    "leak": "remove them from one of the folders: tests on training images prove nothing",
+    "duplicate": "harmless: the split keeps copies together",
+    "near duplicate": "harmless: the split keeps them together",
+    "probably mislabelled": "look at each: the model predicts the other label",
+    "no face": "look at each: no face was detected",
+    "several faces": "crop the intended face: happysad dataset crop",
+    "tiny": "prefer larger images",
+    "blurred": "keep them if the images to predict are like this",
 }
 
 TINY: Final = 40
-"""Pixels; an image whose shorter side has fewer is tiny."""
+"""Minimum shorter side in pixels; smaller images are reported as tiny."""
 
 BLURRED: Final = 0.06
-"""An image that is less sharp is blurred, see `sharpness`.
+"""Minimum sharpness; less sharp images are reported as blurred, see `sharpness`.
 
-Faces of FER2013 and photographs of faces have 0.07 and more; blurred by a Gaussian of a fortieth of
-their side, 0.03 to 0.08.
+Faces of FER2013 and photographs have 0.07 and more; blurred by a Gaussian of a fortieth of their
+side, 0.03 to 0.08.
 """
 
 _SHARPNESS_SIDE: Final = 48
@@ -62,12 +62,12 @@ _SHARPNESS_SIDE: Final = 48
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one image that a person should look at.
+    """A problem of one image.
 
     Attributes:
-        kind: What was found.
+        kind: The kind of problem.
         path: The image, relative to the dataset's folder.
-        detail: What exactly, in a few words.
+        detail: Details in a few words.
     """
 
     kind: Kind
@@ -77,13 +77,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a dataset looks like.
+    """The result of a check.
 
     Attributes:
         folder: The dataset's folder.
-        images: Number of images of each label that can be trained on.
-        sides: Shortest, median and longest of the images' shorter sides, pixels.
-        findings: In the order of `KINDS`, then by path.
+        images: Number of usable images of each label.
+        sides: Minimum, median and maximum of the images' shorter sides, pixels.
+        findings: The problems, in the order of `KINDS`, then by path.
     """
 
     folder: Path
@@ -93,32 +93,32 @@ class CheckResult:
 
     @property
     def counts(self) -> Counter[Kind]:
-        """How many findings there are of each kind."""
+        """Number of findings of each kind."""
         return Counter(finding.kind for finding in self.findings)
 
 
 def check(folder: Path, *, against: Path | None = None, model: Path | None = None) -> CheckResult:
-    """Look over every image of a dataset.
+    """Check every image of a dataset.
 
     Args:
         folder: A folder with ``happy/`` and ``sad/``.
-        against: Another such folder that must have no image in common with it: its test set.
-        model: The `.tflite` file that says which labels are doubtful; None means the released one.
+        against: Another dataset, such as the test set, that must share no image with it.
+        model: The `.tflite` file that finds doubtful labels; default: the bundled model.
 
     Raises:
         DatasetError: See `load`.
-        ModelError: The model cannot be opened.
+        ModelError: The model cannot be loaded.
     """
     classifier = Classifier(model)
     data = load(folder, classifier.info.input_size)
-    findings = [_left_out(data, skipped) for skipped in data.skipped]
-    findings += _doubled(data)
+    findings = [_skipped(data, skipped) for skipped in data.skipped]
+    findings += _duplicates(data)
     if against:
         findings += _leaks(data, load(against, THUMBNAIL))
     findings += _mislabelled(data, classifier)
-    looked = list(_look(data))
-    sides = [side for side, _ in looked]
-    findings += [finding for _, found in looked for finding in found]
+    inspected = list(_inspect(data))
+    sides = [side for side, _ in inspected]
+    findings += [finding for _, found in inspected for finding in found]
     order = {kind: number for number, kind in enumerate(KINDS)}
     return CheckResult(
         folder=folder,
@@ -129,10 +129,10 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
 
 
 def sharpness(image: RgbImage) -> float:
-    """Measure how much of the contrast of a face is fine detail, at 48 pixels.
+    """Measure the share of fine detail in the contrast of a face, at 48 pixels.
 
-    The Laplacian's standard deviation (Pech-Pacheco et al. 2000, "Diatom autofocusing in
-    brightfield microscopy") against that of the grey levels.
+    The standard deviation of the Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing in
+    brightfield microscopy") relative to that of the grey levels.
 
     Args:
         image: ``uint8 [height, width, 3]``, RGB.
@@ -152,14 +152,14 @@ def _name(data: Dataset, index: int) -> str:
     return data.samples[index].path.relative_to(data.folder).as_posix()
 
 
-def _left_out(data: Dataset, skipped: Skipped) -> Finding:
+def _skipped(data: Dataset, skipped: Skipped) -> Finding:
     name = skipped.path.relative_to(data.folder).as_posix()
     reason = skipped.reason.removeprefix(f"{name}: ")
     both = reason.startswith("the same file")
     return Finding("two labels" if both else "unreadable", name, reason)
 
 
-def _doubled(data: Dataset) -> Iterator[Finding]:
+def _duplicates(data: Dataset) -> Iterator[Finding]:
     first: dict[str, int] = {}
     for index, digest in enumerate(data.sha256):
         if first.setdefault(digest, index) != index:
@@ -192,10 +192,10 @@ def _leaks(data: Dataset, other: Dataset) -> Iterator[Finding]:
 
 
 def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
-    """Find labels that the model is sure are wrong: as sure as it is of the other label's own.
+    """Find labels that contradict the model at least as confidently as it predicts the other class.
 
-    Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels". What the
-    model was trained on itself it doubts too rarely.
+    Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels". Few are
+    found among images that the model was trained on.
     """
     chunks = range(0, len(data.crops), 256)
     found = map_ordered(
@@ -209,11 +209,11 @@ def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
             yield Finding("probably mislabelled", _name(data, index), detail)
 
 
-def _look(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
-    """Give each image's shorter side, and what is wrong with its image."""
+def _inspect(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
+    """Yield each image's shorter side and its findings."""
     face_detector = FaceDetector()
 
-    def look(index: int) -> tuple[int, list[Finding]]:
+    def inspect(index: int) -> tuple[int, list[Finding]]:
         path, name = data.samples[index].path, _name(data, index)
         try:
             image = open_image(path)
@@ -233,4 +233,4 @@ def _look(data: Dataset) -> Iterator[tuple[int, list[Finding]]]:
         return side, found
 
     count = len(data.samples)
-    yield from track(map_ordered(look, range(count), cores()), "Looking for faces", count)
+    yield from track(map_ordered(inspect, range(count), cores()), "Detecting faces", count)

@@ -1,4 +1,4 @@
-"""Cut the faces out of photographs, framed as predicting frames them: data to train on."""
+"""Cropping of faces out of photographs, framed as for prediction, to make training data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,21 +16,21 @@ from happysad.progress import track
 from happysad.sources import find_images
 
 SKIPPED_FILE: Final = "skipped.csv"
-"""In the folder of crops: ``path,reason`` of each image that gave none."""
+"""File in the output folder: ``path,reason`` of each image without a crop."""
 
 SEVERAL_FILE: Final = "several.csv"
-"""In the folder of crops: ``path,faces`` of each image with more than one face."""
+"""File in the output folder: ``path,faces`` of each image with more than one face."""
 
 
 @dataclass(frozen=True)
 class CropResult:
-    """What cropping did. Paths are relative to the source, with forward slashes.
+    """The result of cropping. Paths are relative to the source, with forward slashes.
 
     Attributes:
         crops: Image → its crop.
-        several: Image with more than one face → how many; the largest was taken.
+        several: Image with more than one face → number of faces; the largest was cropped.
         no_face: Images without a face.
-        unreadable: Image → why it cannot be read.
+        unreadable: Image that cannot be read → reason.
     """
 
     crops: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class CropResult:
 
 
 def crop_folder(source: Path, out: Path, size: int) -> CropResult:
-    """Cut the largest face out of every image of a folder.
+    """Crop the largest face of every image in a folder.
 
     The crops stand in ``out`` as the images do in ``source``, with the same names, as PNG files.
     Images without a face and ones that cannot be read are left out and listed in `SKIPPED_FILE`;
@@ -48,19 +48,19 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
     ``out`` is complete or not there.
 
     Args:
-        source: The folder; it is searched through, see `find_images`.
-        out: The folder to make; it must not exist.
+        source: The folder, searched recursively; see `find_images`.
+        out: The folder to create; it must not exist.
         size: Side of the crops in pixels.
 
     Raises:
-        DatasetError: ``source`` is no folder, holds no images, or none with a face; or its
+        DatasetError: ``source`` is not a folder, or has no image with a face; or its
             groups.csv cannot be read; or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
     if not source.is_dir():
-        raise DatasetError(f"{source}: no such folder; give one that holds images")
+        raise DatasetError(f"{source}: no such folder; give a folder of images")
     if out.exists() or out.is_symlink():
-        raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
+        raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     found = list(find_images([str(source)], leave_out=out))
     done, face_detector = CropResult(), FaceDetector()
     with atomic_folder(out) as folder:

@@ -1,4 +1,4 @@
-"""Find images that are nearly the same: other sizes, compressions, contrasts or watermarks."""
+"""Near-duplicate detection: copies with other sizes, compressions, contrasts or watermarks."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +17,7 @@ of two people.
 _MAX_BITS = 12
 _RUN_BITS = 16
 _RUN_STEP = 8
-# How many neighbours of the same run are compared: the bound on the work for large datasets.
+# Number of neighbours compared per run, which bounds the work for large datasets.
 _REACH = 64
 _CHUNK = 8192
 
@@ -67,7 +67,7 @@ def _candidates(hashes: npt.NDArray[np.uint64], start: int) -> Iterator[npt.NDAr
     turned = turned[order]
     run = turned >> np.uint64(64 - _RUN_BITS)
     left = np.arange(len(run))
-    # Equal runs lie side by side: compare each with its next neighbour, next but one, …
+    # Equal runs are adjacent: compare each with its next neighbours.
     for step in range(1, _REACH + 1):
         left = left[left + step < len(run)]
         left = left[run[left] == run[left + step]]
@@ -89,6 +89,6 @@ def _difference(
 def _standard(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     grey = thumbnails.astype(np.float32)
     grey -= grey.mean(axis=(1, 2), keepdims=True)
-    # At least one grey level: a blank image has no contrast to be freed of.
+    # At least one grey level: a blank image has no contrast.
     grey /= np.maximum(grey.std(axis=(1, 2), keepdims=True), 1)
     return grey

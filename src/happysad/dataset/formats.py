@@ -1,4 +1,4 @@
-"""Read labelled images row by row from the forms in which people have them."""
+"""Readers of known dataset formats: one row per labelled image."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ FER2013_EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise
 """FER2013's class numbers (Goodfellow et al. 2013, Challenges in Representation Learning)."""
 
 DEFAULT_SPLIT: Final = "training"
-"""Where images go whose source states no split."""
+"""Split of images whose source states none."""
 
 _SPLITS: Final = {
     "train": "training",
@@ -39,13 +39,13 @@ class Row:
     """One image of a source.
 
     Attributes:
-        number: Place in the source, from 1.
-        where: The same for people: which file, which line.
-        labels: The label in all its spellings, such as ``("happy", "3")``; the first is for
-            people. Empty where the source states none.
+        number: Position in the source, from 1.
+        where: File and line, for messages.
+        labels: All spellings of the label, such as ``("happy", "3")``, a readable one first.
+            Empty if the source states none.
         split: Name of the split.
-        name: The image's name in the source; not to be trusted.
-        read: Gives the image file's bytes; raises `ImageError` or `OSError`.
+        name: Name of the image in the source; untrusted.
+        read: Returns the image file's bytes; raises `ImageError` or `OSError`.
         group: The image's group, if the source states one.
     """
 
@@ -59,18 +59,18 @@ class Row:
 
 
 def open_source(source: Path) -> tuple[int, Iterator[Row]]:
-    """Recognise a source by its content.
+    """Open a source and detect its format.
 
-    Understood are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
+    Supported are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
     columns path and label (and group and split), and Parquet as Hugging Face writes it: a file,
     or a folder that holds some.
 
     Returns:
-        About how many rows there are, and the rows, read as they are asked for.
+        The approximate number of rows, and an iterator that reads them.
 
     Raises:
-        DatasetError: The source is missing or in no form that is understood; while reading the
-            rows, the source is damaged.
+        DatasetError: The source is missing or its format is unknown; while iterating: it is
+            damaged.
     """
     try:
         if source.is_dir():
@@ -90,7 +90,7 @@ def open_source(source: Path) -> tuple[int, Iterator[Row]]:
 
 
 def split_name(stated: str | None) -> str:
-    """Give a split one name: train → training, PublicTest → public_test, nothing → training."""
+    """Normalise a split name: train → training, PublicTest → public_test, nothing → training."""
     name = (stated or "").strip().casefold()
     return _SPLITS.get(name, name or DEFAULT_SPLIT)
 
@@ -110,7 +110,7 @@ def _csv_rows(source: Path) -> Iterator[Row]:
                     "needed are path,label or emotion,pixels,Usage"
                 )
             for number, row in enumerate(reader, start=1):
-                # A line that is too short leaves None, one that is too long a list under None.
+                # Missing cells are None; superfluous ones are a list under the key None.
                 cells = {key: (row[key] or "").strip() for key in columns}
                 yield make(source, number, f"{source.name}, line {reader.line_num}", cells)
     except UnicodeDecodeError as error:
@@ -149,7 +149,7 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
 
 
 def _file(path: Path) -> bytes:
-    # A path in a table may lead anywhere; a device or a pipe would never end.
+    # A path in a table may name a device or a pipe, which would never end.
     if not path.is_file():
         raise ImageError("no such file", str(path))
     return path.read_bytes()
@@ -160,14 +160,14 @@ def _spellings(label: str) -> tuple[str, ...]:
 
 
 def _png(pixels: str) -> bytes:
-    """Turn the grey levels of a square image, separated by blanks, into a PNG file."""
+    """Convert the grey levels of a square image, separated by blanks, to a PNG file."""
     try:
         levels = np.array(pixels.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise ImageError("the pixels are not whole numbers") from error
     side = math.isqrt(levels.size)
     if not levels.size or side * side != levels.size:
-        raise ImageError(f"{levels.size} pixels make no square image")
+        raise ImageError(f"{levels.size} pixels are not a square image")
     if levels.min() < 0 or levels.max() > 255:
         raise ImageError("a pixel is outside 0–255")
     file = io.BytesIO()
@@ -198,9 +198,9 @@ def _parquet_rows(files: list[Path]) -> Iterator[Row]:
                         batch.column(label).to_pylist(),
                         strict=True,
                     )
-                    for picture, code in pairs:
+                    for image_cell, code in pairs:
                         number += 1
-                        yield _parquet_row(number, path.name, split, picture, code, names)
+                        yield _parquet_row(number, path.name, split, image_cell, code, names)
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(f"{path}: a damaged Parquet file ({_line(error)})") from error
 
@@ -209,21 +209,21 @@ def _parquet_row(
     number: int,
     file: str,
     split: str,
-    picture: dict[str, Any] | None,
+    image_cell: dict[str, Any] | None,
     code: int | str | None,
     names: list[str],
 ) -> Row:
-    picture = picture or {}
+    image_cell = image_cell or {}
     labels = () if code is None else _spellings(str(code).strip())
     if isinstance(code, int) and 0 <= code < len(names):
         labels = (names[code], *labels)
 
     def read() -> bytes:
-        if not picture.get("bytes"):
-            raise ImageError("the row holds no image bytes")
-        return bytes(picture["bytes"])
+        if not image_cell.get("bytes"):
+            raise ImageError("the row contains no image bytes")
+        return bytes(image_cell["bytes"])
 
-    name = picture.get("path") or f"{number:06d}"
+    name = image_cell.get("path") or f"{number:06d}"
     return Row(number, f"{file}, row {number}", labels, split, name, read)
 
 
@@ -258,7 +258,7 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, AttributeError, ValueError):
-        # Parquet from elsewhere describes no classes: its labels stand for themselves.
+        # Other Parquet files describe no classes; their labels are used as they are.
         return {}
 
 

@@ -1,4 +1,4 @@
-"""What a check of a dataset found, as one HTML file with the images in it."""
+"""HTML report of a dataset check."""
 
 import base64
 import html
@@ -15,7 +15,7 @@ from happysad.files import atomic_text
 from happysad.image import open_image
 
 MOST: Final = 48
-"""Images shown of each kind."""
+"""Maximum number of images per kind."""
 
 _SIDE: Final = 112
 
@@ -39,7 +39,7 @@ figcaption small {{ display: block; opacity: .7; }}
 
 
 def write_gallery(path: Path, checked: CheckResult) -> None:
-    """Write the findings, each kind with its advice and its images."""
+    """Write the findings by kind, with advice and images."""
     counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
     short, middle, long = checked.sides
     parts = [
@@ -56,7 +56,7 @@ def write_gallery(path: Path, checked: CheckResult) -> None:
         parts.append(f"<section>\n{figures}\n</section>")
         if len(found) > MOST:
             parts.append(f"<p>… and {len(found) - MOST:,} more; --json lists them all.</p>")
-    # Names that are not UTF-8 carry surrogates.
+    # Names that are not UTF-8 contain surrogates.
     text = "\n".join([*parts, "</body></html>\n"])
     atomic_text(path, text.encode("utf-8", "replace").decode())
 

@@ -106,7 +106,7 @@ def import_dataset(
     """
     total, rows = open_source(source)
     if out.exists() or out.is_symlink():
-        raise DatasetError(f"{out}: exists already; give a new folder or remove this one")
+        raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     annotations = read_annotations(votes) if votes else []
     done, images = ImportResult(), list[tuple[str, Path]]()
     with atomic_folder(out) as folder:

@@ -1,4 +1,4 @@
-"""Read a dataset once: every image becomes a crop, a content hash and a thumbnail."""
+"""Loading of datasets: each image becomes a crop, a content hash and a thumbnail."""
 
 import hashlib
 import os
@@ -23,16 +23,16 @@ from happysad.prediction import LABELS
 from happysad.progress import track
 
 THUMBNAIL: Final = 32
-"""Side of the grey thumbnails in pixels: a fixed size, so that no split depends on the crop's."""
+"""Side of the grey thumbnails in pixels; fixed, so that splits do not depend on the crop size."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that was left out.
+    """An image that was skipped.
 
     Attributes:
-        path: Where the file is.
-        reason: One line that names the file, relative to the dataset's folder, and says why.
+        path: The file.
+        reason: One line with the file's name, relative to the dataset's folder, and the reason.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A folder of labelled faces in memory (or in a file mapped into it).
+    """A dataset of labelled faces in memory, or memory-mapped.
 
     Attributes:
         folder: The dataset's folder.
@@ -49,8 +49,8 @@ class Dataset:
         sha256: N hexadecimal hashes of the files' bytes.
         crops: ``uint8 [N, S, S, 3]``, RGB, 0–255.
         thumbnails: ``uint8 [N, 32, 32]``, grey, 0–255, for finding near duplicates.
-        skipped: The images that were left out, with the reason.
-        classes: Name of each class number: sad, happy, and then other emotions.
+        skipped: The images that were skipped, with the reasons.
+        classes: Class names by number: sad, happy, then other emotions.
     """
 
     folder: Path
@@ -97,19 +97,19 @@ def load(
     group_pattern: str | None = None,
     others: bool = False,
 ) -> Dataset:
-    """Read every image of a dataset, once.
+    """Read every image of a dataset.
 
     Images that cannot be read are left out, and so are all copies of one file that stands under
     two labels; `Dataset.skipped` says which and why.
 
     Args:
-        folder: A folder that holds `happy/` and `sad/`, see `scan`.
+        folder: A folder with `happy/` and `sad/`, see `scan`.
         size: Side of the crops in pixels.
         store: An `.npy` file to keep the crops in instead of memory; it is overwritten, and holds
             nothing of use once the dataset is let go.
         strict: Refuse a dataset with an image that cannot be read.
         group_pattern: See `scan`.
-        others: Read the faces of other emotions too, see `scan`.
+        others: Also read the faces of other emotions, see `scan`.
 
     Raises:
         DatasetError: See `scan`; or nothing is left of a class; or, if ``strict``, an image cannot
@@ -177,7 +177,7 @@ def _room_for_crops(shape: tuple[int, ...], store: Path | None) -> npt.NDArray[n
         )
     crops = np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
-        # Taken now: writing to a map that the disk has no room left for kills the process.
+        # Allocated now: writing to a memory map on a full disk kills the process.
         with convert_os_errors(store), store.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, store.stat().st_size)
     return crops
@@ -195,7 +195,7 @@ def _skip(folder: Path, sample: Sample, problem: str) -> Skipped:
 def _conflicting(
     samples: list[Sample], sha256: list[str], skipped: dict[int, Skipped]
 ) -> list[int]:
-    """Find the copies of files that stand under more than one label."""
+    """Find the copies of files that have more than one label."""
     copies = defaultdict(list)
     for index, digest in enumerate(sha256):
         if index not in skipped:

@@ -15,10 +15,10 @@ from happysad.prediction import LABELS
 from happysad.sources import is_image_file
 
 OTHER: Final = "other"
-"""Optional folder in a dataset: faces that are neither, ``other/<emotion>/``."""
+"""Optional folder of a dataset for faces that are neither happy nor sad: ``other/<emotion>/``."""
 
 GROUPS_FILE: Final = "groups.csv"
-"""Optional file in a dataset: `path,group`; a group stays on one side of the split."""
+"""Optional file of a dataset with columns path and group; groups are not split."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Sample:
     Attributes:
         path: The file.
         label: 0 = sad, 1 = happy; from 2 on the emotions below `other/`, see `classes`.
-        group: Images with the same group (one person, one film) stay on one side of a split.
-        shares: Shares of its votes, if it has any.
+        group: Images of one group (one person, one video) stay on the same side of a split.
+        shares: Shares of votes; None without votes.
     """
 
     path: Path
@@ -49,28 +49,29 @@ def classes(folder: Path) -> tuple[str, ...]:
 
 
 def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False) -> list[Sample]:
-    """List the images below `happy/` and `sad/`, and if asked for those below `other/`.
+    """List the images below `happy/` and `sad/`, and optionally those below `other/`.
 
-    The class folders may be called by any of `NAMES` and hold folders of their own. Hidden files
-    and folders are passed over; a symbolic link is followed, each folder once.
+    Class folders may have any of the `NAMES` and contain subfolders. Hidden files and folders are
+    ignored. Symbolic links are followed, each folder once.
 
     Args:
         folder: The dataset's folder.
-        group_pattern: A regular expression that is searched in each file's name; its first
-            capture group, or the whole match where it has none, is the image's group. A file
-            that it does not match is in no group. Without a pattern the groups come from
-            `groups.csv` in the folder, if it is there.
-        others: List the faces of other emotions too, `other/<emotion>/`, where there are any.
+        group_pattern: A regular expression searched for in each file name. Its first capture
+            group, or the whole match, is the image's group; files without a match have no group.
+            Default: groups are read from `groups.csv`, if the folder has one.
+        others: Also list the faces below `other/<emotion>/`.
 
     Returns:
         The samples, sorted by path.
 
     Raises:
-        DatasetError: The folder is missing, empty or lacks a class, holds a class that is
-            neither happy nor sad, or the groups or votes cannot be read.
+        DatasetError: The folder is missing, empty, lacks a class or contains an unknown class, or
+            the groups or votes cannot be read.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; give one that holds happy/ and sad/")
+        raise DatasetError(
+            f"{folder}: no such folder; give one with the subfolders happy/ and sad/"
+        )
     samples = []
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.name == OTHER:
@@ -97,7 +98,7 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Yield the images below a folder; links are followed, each real folder once."""
+    """Yield the images below a folder; links are followed, each folder once."""
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -112,7 +113,7 @@ def _images(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_images(folder: Path, entry: Path) -> None:
-    """Refuse images outside the class folders: their label is unknown."""
+    """Raise an error for images outside the class folders, whose label is unknown."""
     if entry.is_file() and is_image_file(entry):
         raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
     if not entry.is_dir() or next(_images(entry), None) is None:
@@ -123,7 +124,7 @@ def _refuse_images(folder: Path, entry: Path) -> None:
         )
     raise DatasetError(
         f"{folder}: class {entry.name!r} is neither happy nor sad; move the folder to "
-        f"{folder / OTHER} (understood: {', '.join(NAMES)})"
+        f"{folder / OTHER} (known classes: {', '.join(NAMES)})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Split a dataset into training and validation, and keep the split in a file."""
+"""Training/validation split and its manifest file."""
 
 import csv
 import hashlib
@@ -19,21 +19,21 @@ from happysad.files import atomic_csv
 from happysad.prediction import LABELS
 
 SIDES: Final = ("training", "validation")
-"""The words of the manifest's column ``split``."""
+"""Values of the manifest's column ``split``."""
 
 _COLUMNS = ("path", "label", "split", "sha256", "group", "sad", "happy", "neither")
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One line of a manifest.
+    """One row of a manifest.
 
     Attributes:
         path: The image, relative to the dataset's folder, with forward slashes.
-        label: The name of its class.
-        validation: Whether the image is for validation.
+        label: Name of the class.
+        validation: Whether the image is in the validation split.
         sha256: Hash of the file's bytes.
-        group: The image's group, if it has one.
+        group: Group of the image; None without one.
         shares: Shares of people who call the face sad, happy, neither.
     """
 
@@ -48,7 +48,7 @@ class ManifestRow:
 def split(
     dataset: Dataset, validation_fraction: float = 0.2, seed: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Choose the images for validation, by content.
+    """Choose the validation images by content.
 
     Copies, near duplicates (see `near_duplicates`) and members of one group form a cluster, which
     stays whole. The clusters are gone through in the order of a seeded hash of their content, and
@@ -59,17 +59,17 @@ def split(
     Args:
         dataset: The images.
         validation_fraction: Share of each class that goes to validation, above 0 and below 1.
-        seed: Another seed gives another split.
+        seed: Seed of the split.
 
     Returns:
         ``bool [N]``: True = validation.
 
     Raises:
-        DatasetError: A side would be left without one of the classes.
+        DatasetError: A side would lack a class.
     """
     labels = dataset.labels
     cluster = _clusters(dataset)
-    # Of each cluster: how many images of each class it has, and its place in the order.
+    # Images of each class per cluster, and the cluster's position in the order.
     counts = np.zeros((cluster.max() + 1, len(dataset.classes)), np.intp)
     np.add.at(counts, (cluster, labels), 1)
     smallest: dict[int, str] = {}
@@ -94,7 +94,7 @@ def _clusters(dataset: Dataset) -> npt.NDArray[np.intp]:
     """Number the clusters of images that must stay together, ``int [N]``."""
     contents, first, content = np.unique(dataset.sha256, return_index=True, return_inverse=True)
     pairs = near_duplicates(dataset.thumbnails[first])
-    # A group is one more node of the graph, joined to each of its members.
+    # Each group is a node of the graph, connected to its members.
     groups = {sample.group for sample in dataset.samples} - {None}
     node = {group: len(contents) + number for number, group in enumerate(groups)}
     members = [
@@ -130,7 +130,7 @@ def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool
     Its columns are path, label, split, sha256, group, and the shares sad, happy and neither.
 
     Args:
-        path: The file to write, in one step.
+        path: The file to write.
         dataset: The images.
         validation: ``bool [N]``, see `split`.
     """
@@ -155,7 +155,7 @@ def write_manifest(path: Path, dataset: Dataset, validation: npt.NDArray[np.bool
 
 
 def read_manifest(path: Path, *, others: bool = False) -> list[ManifestRow]:
-    """Read a split that `write_manifest` wrote.
+    """Read a manifest that `write_manifest` wrote.
 
     Args:
         path: The file.

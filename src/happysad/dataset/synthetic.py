@@ -1,4 +1,4 @@
-"""Draw varied cartoon faces, happy and sad: data for the demo and the tests that is nobody's face.
+"""Drawn cartoon faces, happy and sad, for the demo and the tests.
 
 A happy face has the mouth's corners up and relaxed brows; a sad one has the corners down and the
 inner ends of the brows raised. All else (skin, hair, clothes, glasses, light, pose, noise) is drawn
@@ -26,7 +26,7 @@ def draw_face(label: int, rng: np.random.Generator, size: int) -> RgbImage:
 
     Args:
         label: 0 = sad, 1 = happy.
-        rng: Decides everything else.
+        rng: Random generator for everything else.
         size: Side of the image in pixels.
 
     Returns:
@@ -50,19 +50,19 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
     ``folder`` is complete or not there.
 
     Args:
-        folder: The folder to make; it must not exist, or be empty.
-        count: How many faces, at least two.
-        seed: The same seed draws the same faces.
+        folder: The folder to create; it must not exist, or be empty.
+        count: Number of faces, at least two.
+        seed: Random seed.
         size: Side of the images in pixels.
 
     Raises:
-        DatasetError: The folder holds something already, or the count is below two.
-        HappysadError: It cannot be written.
+        DatasetError: The folder is not empty, or the count is below two.
+        HappysadError: The folder cannot be written.
     """
     if count < 2:
-        raise DatasetError(f"{count} faces make no dataset; draw at least 2, one of each class")
+        raise DatasetError(f"{count} faces are not a dataset; draw at least 2, one of each class")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetError(f"{folder}: exists already; give a new folder or remove this one")
+        raise DatasetError(f"{folder}: already exists; give a new folder or remove this one")
     with atomic_folder(folder) as partial:
         for name in LABELS:
             (partial / name).mkdir()
@@ -87,7 +87,7 @@ def _background(rng: np.random.Generator, size: int) -> Image.Image:
 
 
 def _photographed(picture: Image.Image, rng: np.random.Generator) -> RgbImage:
-    """Add light from one side, contrast, at times grey, and a little blur and noise."""
+    """Add side light, contrast, blur and noise; make some images grey."""
     size = picture.width
     if rng.random() < 0.25:
         picture = picture.convert("L").convert("RGB")

@@ -1,4 +1,4 @@
-"""Every figure of a test on a thousand resamples at once, in NumPy.
+"""Vectorised metrics of bootstrap resamples.
 
 scikit-learn takes minutes for what these sums over weights do in a second. On the whole sample,
 every weight 1, both give the same values; a test keeps it so.
@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float64]
 
 ECE_BINS: Final = 15
 CLIP: Final = 1e-7
-"""Log loss keeps this far from 0 and 1, about float32's resolution: one sure miss costs 16."""
+"""Clipping of probabilities for the log loss, about float32's resolution: at most 16 per image."""
 
 _CHUNK = 4_000_000
 
@@ -26,15 +26,15 @@ def resampled_values(
     resamples: int,
     seed: int,
 ) -> dict[str, FloatArray]:
-    """Draw resamples with replacement and measure each.
+    """Draw bootstrap resamples and compute the metrics of each.
 
     Args:
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
-        threshold: Probabilities from here up count as happy.
+        threshold: Probability from which a face counts as happy.
         uncertain: ``bool [N]``, which faces are labelled uncertain, or None.
-        resamples: How many, R.
-        seed: Seed of the drawing.
+        resamples: Number of resamples, R.
+        seed: Random seed.
 
     Returns:
         ``float64 [R]`` by figure, named as in `happysad.evaluation.metrics.Metrics`.
@@ -57,13 +57,13 @@ def weighted_values(
     threshold: float,
     uncertain: npt.NDArray[np.bool_] | None,
 ) -> dict[str, FloatArray]:
-    """Compute each figure under each row of weights.
+    """Compute each metric for each row of weights.
 
     Args:
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
         weights: ``[R, N]``, how often each image counts.
-        threshold: Probabilities from here up count as happy.
+        threshold: Probability from which a face counts as happy.
         uncertain: ``bool [N]``, which faces are labelled uncertain, or None.
 
     Returns:
@@ -116,7 +116,7 @@ def _class_values(
 def _ranking(
     happy: npt.NDArray[np.bool_], p: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Area under the ROC curve and average precision, equal probabilities taken together."""
+    """Return ROC-AUC and average precision; ties are handled as one step."""
     order = np.argsort(-p, kind="stable")
     starts = np.flatnonzero(np.diff(p[order], prepend=np.inf))
     ranked = weights[:, order]

@@ -1,4 +1,4 @@
-"""The charts of a test: one function, one PNG."""
+"""Charts of an evaluation; each function writes one PNG file."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def plot_confusion(metrics: Metrics, path: Path) -> None:
 
 
 def plot_roc(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
-    """Draw the ROC curve; both classes must be there."""
+    """Draw the ROC curve; both classes must be present."""
     false, true, _ = roc_curve(labels, p)
     (tn, fp), (fn, tp) = metrics.confusion
     with plot(path) as figure:
@@ -68,7 +68,7 @@ def plot_roc(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> 
 
 
 def plot_precision_recall(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
-    """Draw precision against recall for each class; both must be there."""
+    """Draw precision against recall for each class; both must be present."""
     counts = np.array(metrics.confusion)
     with plot(path) as figure:
         axes = figure.add_subplot(title="Precision and recall")
@@ -124,7 +124,7 @@ def plot_reliability(labels: Labels, p: Probabilities, metrics: Metrics, path: P
 
 
 def plot_thresholds(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
-    """Draw accuracy, balanced accuracy and F1 against the threshold; both classes must be there."""
+    """Draw accuracy, balanced accuracy and F1 by threshold; both classes must be present."""
     thresholds = np.linspace(0, 1, 201)
     happy = labels.astype(bool)
     called = p >= thresholds[:, None]

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in a crop the network saw the evidence for its answer.
+"""Grad-CAM heat maps: the parts of a crop that support the predicted class.
 
 Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization". After the pooling our network has dense layers only, so the gradient of the logit
@@ -15,7 +15,7 @@ Heat = npt.NDArray[np.float32]
 
 
 def grad_cam(model: keras.Model, crops: npt.NDArray[np.uint8]) -> Heat:
-    """Show the evidence for the class that the network predicts.
+    """Compute heat maps of the evidence for the predicted class.
 
     Args:
         model: A network built by `happysad.training.network.build_network`.
@@ -30,7 +30,7 @@ def grad_cam(model: keras.Model, crops: npt.NDArray[np.uint8]) -> Heat:
     logits, gradient = _head(model, features.mean(axis=(1, 2)))
     toward = np.where(logits >= 0, 1, -1)[:, None, None]
     heat = np.maximum(toward * np.einsum("nhwc,nc->nhw", features, gradient), 0)
-    # Scaled after the enlarging, so that rounding at the edges cannot leave the range.
+    # Normalised after resizing, so that rounding cannot exceed the range.
     large = np.stack([_resize(one, crops.shape[1]) for one in heat]).clip(0)
     peak = large.max(axis=(1, 2), keepdims=True)
     scaled: Heat = np.divide(large, peak, out=np.zeros_like(large), where=peak > 0)
@@ -38,7 +38,7 @@ def grad_cam(model: keras.Model, crops: npt.NDArray[np.uint8]) -> Heat:
 
 
 def _head(model: keras.Model, pooled: Heat) -> tuple[Heat, Heat]:
-    """Run the dense layers: the logits ``[N]`` and their gradient by ``pooled``, ``[N, C]``."""
+    """Return the logits ``[N]`` and their gradient with respect to ``pooled``, ``[N, C]``."""
     *hidden, last = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     values, masks = pooled, []
     for layer in hidden:

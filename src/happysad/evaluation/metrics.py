@@ -1,4 +1,4 @@
-"""The figures of a test, each with how far chance alone could have moved it."""
+"""Classification metrics with bootstrap confidence intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ _NEED_BOTH_CLASSES: Final = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """One figure and its bootstrap 95 % interval.
+    """A metric and its bootstrap 95 % interval.
 
     Attributes:
-        value: The figure on the whole test set; None where it is not defined.
-        low: The 2.5th percentile over the resamples; None where ``value`` is.
-        high: The 97.5th percentile.
+        value: The metric on the whole test set; None if it is not defined.
+        low: 2.5th percentile over the resamples; None if ``value`` is None.
+        high: 97.5th percentile.
     """
 
     value: float | None
@@ -47,10 +47,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Metrics:
-    """All figures of one model on one test set.
+    """All metrics of one model on one test set.
 
     Attributes:
-        threshold: Probabilities from here up count as happy.
+        threshold: Probability from which a face counts as happy.
         confusion: Counts ``[true][predicted]``, in the order sad, happy.
         figures: By name: ``accuracy``, ``balanced_accuracy``, ``precision_*``, ``recall_*`` and
             ``f1_*`` for ``sad``, ``happy`` and ``macro``, ``roc_auc``, ``average_precision``,
@@ -65,17 +65,17 @@ class Metrics:
 
     @property
     def sad(self) -> int:
-        """Images whose true label is sad."""
+        """Number of images whose true label is sad."""
         return sum(self.confusion[0])
 
     @property
     def happy(self) -> int:
-        """Images whose true label is happy."""
+        """Number of images whose true label is happy."""
         return sum(self.confusion[1])
 
     @property
     def count(self) -> int:
-        """All images."""
+        """Number of images."""
         return self.sad + self.happy
 
 
@@ -87,7 +87,7 @@ def compute_metrics(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Metrics:
-    """Measure probabilities against the true labels.
+    """Compute the metrics of predicted probabilities.
 
     The values are scikit-learn's. A precision where nothing was predicted as that class is 0. With
     one class only, the figures that need both are None. The intervals are percentile bootstrap
@@ -97,10 +97,10 @@ def compute_metrics(
     Args:
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
-        threshold: Probabilities from here up count as happy.
+        threshold: Probability from which a face counts as happy.
         uncertain: ``bool [N]``, which faces are labelled uncertain, or None. It affects only
             ``uncertain`` and ``decided_accuracy``.
-        bootstrap: How many resamples.
+        bootstrap: Number of resamples.
         seed: Seed of the resampling.
 
     Returns:
@@ -183,7 +183,7 @@ def _values(
 def _estimate(value: float | None, samples: npt.NDArray[np.float64]) -> Estimate:
     if value is None:
         return Estimate(None, None, None)
-    # A resample of a tiny set can lack a class: there the figure is NaN and does not count. The
-    # sample itself is one more draw, so that there is always one that counts.
+    # A resample of a tiny set may lack a class; its NaN is ignored. The sample itself is added, so
+    # that at least one value is defined.
     low, high = np.nanpercentile(np.append(samples, value), [2.5, 97.5])
     return Estimate(value, min(float(low), value), max(float(high), value))

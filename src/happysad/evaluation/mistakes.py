@@ -23,7 +23,7 @@ class Mistake:
         crop: ``uint8 [S, S, 3]``, RGB.
         label: The true label, 0 = sad, 1 = happy.
         probability: P(happy), 0–1.
-        heat: Grad-CAM map ``float32 [S, S]``, 0–1, or None where there is no Keras model.
+        heat: Grad-CAM map ``float32 [S, S]``, 0–1; None without a Keras model.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Mistake:
 
     @property
     def image(self) -> RgbImage:
-        """The crop, with the heat map beside it where there is one: ``uint8 [S, S or 2S, 3]``."""
+        """The crop, next to its heat map if there is one: ``uint8 [S, S or 2S, 3]``."""
         if self.heat is None:
             return self.crop
         return np.concatenate([self.crop, overlay(self.crop, self.heat)], axis=1)
@@ -51,8 +51,8 @@ def most_confident(
     Args:
         labels: ``[N]``, 0 = sad, 1 = happy.
         probabilities: ``[N]``, P(happy), 0–1.
-        threshold: Probabilities from here up count as happy.
-        count: How many to give at most.
+        threshold: Probability from which a face counts as happy.
+        count: Maximum number of mistakes.
 
     Returns:
         Their positions, the surest first.
@@ -64,7 +64,7 @@ def most_confident(
 
 
 def plot_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
-    """Draw the mistakes, each with its true label, P(happy) and file name."""
+    """Write a contact sheet of the mistakes with true label, P(happy) and file name."""
     captions = [
         f"labelled {LABELS[mistake.label]}, P(happy) {mistake.probability:.3f}\n{mistake.name}"
         for mistake in mistakes
@@ -76,7 +76,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
 
 
 def overlay(crop: RgbImage, heat: npt.NDArray[np.float32]) -> RgbImage:
-    """Lay a heat map over the grey version of its crop.
+    """Overlay a heat map on the grey version of its crop.
 
     Args:
         crop: ``uint8 [S, S, 3]``, RGB.

@@ -1,4 +1,4 @@
-"""Open either kind of model for a test: a Keras network, or a .tflite file as it is deployed."""
+"""Loading of models for evaluation: Keras networks and `.tflite` files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from happysad.errors import ModelError
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to be tested.
+    """A loaded model.
 
     Attributes:
         path: Its file.
@@ -37,11 +37,11 @@ def open_model(path: Path) -> LoadedModel:
     A Keras network labels every face; calibration and threshold come with the export.
 
     Raises:
-        ModelError: It is none of these, missing or damaged.
+        ModelError: The file is none of these, is missing or damaged.
     """
     file = path / "model.keras" if path.is_dir() else path
     if file.suffix == ".tflite":
-        # Each kind's runtime takes its time to import, and the other kind does not need it.
+        # Each runtime is slow to import and needed for one kind only.
         from happysad.classifier import Classifier
 
         classifier = Classifier(file, threads=cores())
