@@ -90,4 +90,4 @@ def test_a_sound_dataset_gives_nothing_to_object_to(tmp_path: Path) -> None:
         for seed in ((3, 7), (7, 12))[label]:
             face(label, seed).save(tmp_path / name / f"{seed}.png")
     done = CliRunner().invoke(app, ["dataset", "check", str(tmp_path)])
-    assert done.exit_code == 0 and "Nothing to object to" in done.stdout, done.stdout
+    assert done.exit_code == 0 and "No problems found" in done.stdout, done.stdout

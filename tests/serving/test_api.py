@@ -138,7 +138,7 @@ def test_metrics_count_and_name_nobody(server: Server, hopper: Path) -> None:
         f"{server.url}/v1/predict", files={"files": ("secret-name.jpg", hopper.read_bytes())}
     )
     text = httpx.get(f"{server.url}/metrics").text
-    for name in ("request_seconds_bucket", "queue", "pictures_total", "rejected_total"):
+    for name in ("request_seconds_bucket", "queue", "images_total", "rejected_total"):
         assert f"happysad_{name}" in text
     for stage in ("wait", "detect", "crop", "classify"):
         assert f'stage="{stage}"' in text

@@ -150,7 +150,7 @@ def test_workers_add_up_their_figures(hopper: Path) -> None:
         with ThreadPoolExecutor(4) as clients:
             list(clients.map(lambda _: predict(server, hopper.read_bytes()), range(20)))
         text = httpx.get(f"{server.url}/metrics").text
-        assert 'happysad_pictures_total{status="ok"} 20.0' in text
+        assert 'happysad_images_total{status="ok"} 20.0' in text
 
 
 def test_workers_end_when_what_started_them_is_killed() -> None:

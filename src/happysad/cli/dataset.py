@@ -138,7 +138,7 @@ def check(
 ) -> None:
     """Check a dataset before training on it.
 
-    Finds images that are unreadable, doubled, nearly so, under two labels,
+    Finds images that are unreadable, duplicate or nearly so, under two labels,
     probably mislabelled, without a face or with several, tiny or blurred, and
     counts the classes. Nothing is changed. The exit status is 1 if an image
     cannot be read.
@@ -194,7 +194,7 @@ def _print_checked(checked: "CheckResult") -> None:
         if examples:
             lines = "\n".join(escape(printable(example)) for example in examples)
             table.add_row(kind, f"{checked.counts[kind]:,}", f"{lines}\n[dim]{ADVICE[kind]}[/dim]")
-    console.print(table if table.row_count else "Nothing to object to.")
+    console.print(table if table.row_count else "No problems found.")
 
 
 def crop(

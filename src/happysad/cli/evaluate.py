@@ -39,7 +39,7 @@ def evaluate(
         bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
     ] = False,
     images: Annotated[
-        bool, typer.Option(help="Show the surest mistakes, with heat maps, in the report.")
+        bool, typer.Option(help="Show the most confident mistakes, with heat maps, in the report.")
     ] = True,
 ) -> None:
     """Test a model on labelled images it has not seen.

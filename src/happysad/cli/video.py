@@ -26,24 +26,24 @@ def predict_video(
     plot: Path | None,
     every: int,
 ) -> bool:
-    """Watch one video, and write what was asked for. Ctrl-C ends a camera or stream.
+    """Predict one video and write the requested outputs. Ctrl-C ends a camera or stream.
 
     Args:
         source: See `happysad.video.frames.Video`.
-        detector: Finds and classifies the faces.
-        as_json: Print one line for each change, as it happens, in place of a table.
-        csv_file: Where a table with a row for each person and frame is to be.
-        annotate: Where the video with boxes is to be: a name ending in .mp4 or .webm, or a folder.
-        plot: Where an image of the persons' probabilities over time is to be.
-        every: Only each so manieth frame is looked at.
+        detector: Detects and classifies the faces.
+        as_json: Print one line per event instead of a table at the end.
+        csv_file: CSV file to write, with a row per person and frame.
+        annotate: Annotated copy to write: a name ending in .mp4 or .webm, or a folder.
+        plot: Plot to write, of each person's probability over time.
+        every: Process only every Nth frame.
 
     Returns:
-        Whether the source was read to its end; what was seen before is written in any case.
+        Whether the source was read completely; outputs are written in any case.
 
     Raises:
-        ImageError: The source cannot be read at all.
+        ImageError: The source cannot be read.
         HappysadError: An output cannot be written.
-        typer.Exit: With status 130: Ctrl-C stopped a file. What was seen before is written.
+        typer.Exit: Status 130: Ctrl-C stopped a file; outputs up to there are written.
     """
     from happysad.files import convert_os_errors
     from happysad.records import printable
@@ -53,7 +53,7 @@ def predict_video(
     from happysad.video.watch import Watcher
 
     if plot is not None:
-        # Now, not after an hour of work: Matplotlib may be missing.
+        # Before the work: Matplotlib may be missing.
         from happysad.video.plot import check_plot_path, plot_timeline
 
         with convert_os_errors(plot):
@@ -62,7 +62,7 @@ def predict_video(
     stopped = False
     with ExitStack() as stack:
         video = stack.enter_context(Video(source))
-        show = _json_line(source) if as_json else _text_line if video.live else _say_nothing
+        show = _json_line(source) if as_json else _text_line if video.live else _print_nothing
         outputs: list[Callable[[FrameResult], None]] = []
         draw = None
         if annotate is not None:
@@ -91,7 +91,7 @@ def predict_video(
     if plot is not None:
         title = printable(Path(source).name)
         info = detector.classifier.info
-        # The scores of a softmax do not add up to 1: no range of P(happy) alone is uncertain.
+        # With a softmax, P(happy) alone does not decide whether a label is uncertain.
         band = (1 - info.threshold, info.threshold) if info.output == "sigmoid" else None
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
     whole = not video.broken and (video.live or not stopped)
@@ -159,8 +159,8 @@ def _text_line(event: "Event") -> None:
     print(f"{clock(event.time):>8}  person {event.person}  {what}", flush=True)
 
 
-def _say_nothing(_: "Event") -> None:
-    """A file's table comes at the end."""
+def _print_nothing(_: "Event") -> None:
+    """Files get a table at the end instead."""
 
 
 def _print_table(timeline: "Timeline", name: str) -> None:

@@ -86,16 +86,16 @@ def _background(rng: np.random.Generator, size: int) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.02) * size))
 
 
-def _photographed(picture: Image.Image, rng: np.random.Generator) -> RgbImage:
+def _photographed(image: Image.Image, rng: np.random.Generator) -> RgbImage:
     """Add side light, contrast, blur and noise; make some images grey."""
-    size = picture.width
+    size = image.width
     if rng.random() < 0.25:
-        picture = picture.convert("L").convert("RGB")
-    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.007) * size))
+        image = image.convert("L").convert("RGB")
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.007) * size))
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     light = 1 + rng.uniform(0, 0.25) * (np.cos(angle) * x + np.sin(angle) * y)
-    pixels = np.asarray(picture, np.float64) * light[..., None]
+    pixels = np.asarray(image, np.float64) * light[..., None]
     pixels = (pixels - 128) * rng.uniform(0.8, 1.1) + 132 + rng.normal(0, 12)
     pixels += rng.normal(0, rng.uniform(0, 6), (size, size, 1))
     face: RgbImage = pixels.clip(0, 255).astype(np.uint8)

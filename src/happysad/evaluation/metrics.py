@@ -107,7 +107,7 @@ def compute_metrics(
         The metrics; the same arguments give the same intervals.
 
     Raises:
-        DatasetError: There is no image.
+        DatasetError: The test set is empty.
     """
     truth = np.asarray(labels).astype(np.uint8)
     p = np.asarray(probabilities, dtype=np.float64)

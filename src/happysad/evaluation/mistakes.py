@@ -55,7 +55,7 @@ def most_confident(
         count: Maximum number of mistakes.
 
     Returns:
-        Their positions, the surest first.
+        Their indices, the most confident first.
     """
     wrong = (probabilities >= threshold) != labels.astype(bool)
     distance = np.where(wrong, np.abs(probabilities - threshold), -1)

@@ -1,4 +1,4 @@
-"""Write into a `.tflite` file what it is, for happysad and for MediaPipe.
+"""Metadata embedded in model files, for happysad and MediaPipe.
 
 Two things are added to a graph. TFLite's standard metadata (the ``ModelMetadata`` table of
 ``metadata_schema.fbs``, file identifier ``M001``) goes into the flatbuffer's buffer
@@ -40,7 +40,7 @@ def add_metadata(graph: bytes, info: ModelInfo, recipe: dict[str, Any]) -> bytes
 
     Args:
         graph: A TFLite flatbuffer, ``uint8 [1, S, S, 3]`` → ``float32 [1, 2]``.
-        info: What the file is to say of itself.
+        info: The metadata to embed.
         recipe: The recipe's settings, for people to read.
 
     Returns:

@@ -135,7 +135,7 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
             detail = f"the request was not completed within {settings.timeout:g} seconds"
             raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
         for record in records:
-            metrics.PICTURES.labels(record["status"]).inc()
+            metrics.IMAGES.labels(record["status"]).inc()
         if not body.whole:
             return JSONResponse(records)
         if records[0]["status"] == "error":

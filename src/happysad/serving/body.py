@@ -36,7 +36,7 @@ class Body:
 
 
 class _InMemory(MultiPartParser):
-    # Starlette would write larger parts to the disk, where nobody's image may go.
+    # Starlette would write larger parts to disk, but images must stay in memory.
     spool_max_size = 2**62
 
 

@@ -30,7 +30,7 @@ STAGES: Final = Histogram(
     buckets=(0.001, 0.002, *_SECONDS),
 )
 FACES: Final = Counter("happysad_faces_total", "Faces answered for.", ("label",))
-PICTURES: Final = Counter("happysad_pictures_total", "Images, by status.", ("status",))
+IMAGES: Final = Counter("happysad_images_total", "Images, by status.", ("status",))
 REJECTED: Final = Counter("happysad_rejected_total", "Requests not answered.", ("reason",))
 QUEUE: Final = Gauge("happysad_queue", "Images waiting or worked on.", multiprocess_mode="livesum")
 BUFFER: Final = Gauge(

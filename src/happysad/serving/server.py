@@ -66,7 +66,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             figures = tempfile.TemporaryDirectory(prefix="happysad-metrics-")
             os.environ[METRICS_VARIABLE] = stack.enter_context(figures)
         else:
-            # uvicorn raises the signal anew once all is done: then this is what it meets.
+            # uvicorn raises the signal again after shutdown, and this handler receives it.
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         uvicorn.run(
             "happysad.serving.app:create_app",

@@ -24,7 +24,7 @@ def make_targets(
 
     Returns:
         Targets ``[N, 3]`` for a softmax, or P(happy) among happy and sad, ``[N, 1]``, for a
-        sigmoid; and weights ``[N]``. A face that nobody calls happy or sad has weight 0 for a
+        sigmoid; and weights ``[N]``. A face without votes for happy or sad has weight 0 for a
         sigmoid.
     """
     weights = np.ones(len(shares), np.float32)
