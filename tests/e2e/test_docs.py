@@ -31,6 +31,11 @@ def test_the_how_tos_work(tmp_path: Path) -> None:
             face = draw_face(label, np.random.default_rng((label, seed)), 240)
             photo.paste(Image.fromarray(face), (80, 30))
             photo.save(tmp_path / "photos" / name / f"{PEOPLE[seed % len(PEOPLE)]}_{seed}.png")
+    photos = [path.relative_to(tmp_path) for path in sorted((tmp_path / "photos").rglob("*.png"))]
+    listed = [f"{path.as_posix()},{path.parent.name}" for path in photos]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label", *listed]))
+    voted = [f"{path.as_posix()},8,1,1" for path in photos]
+    (tmp_path / "votes.csv").write_text("\n".join(["path,happy,sad,neutral", *voted]))
     typed = commands(HOW_TO)
     assert len(typed) >= 5
     for command in typed:
