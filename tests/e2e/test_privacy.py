@@ -120,6 +120,6 @@ def test_the_server_tells_nobody(images: Path) -> None:
         answer = httpx.post(f"{server.url}/v1/predict", files=files)
         assert len(json.loads(answer.content)) == 3
         metrics = httpx.get(f"{server.url}/metrics").content
-        assert b"happysad_pictures" in metrics
+        assert b"happysad_images" in metrics
         _, log = server.stop()
     assert_nothing_of(images, text=metrics + log.encode(), left=images / "none")
