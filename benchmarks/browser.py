@@ -15,17 +15,17 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from serving import happysad, make_pictures, running
+from serving import happysad, make_images, running
 
 RUNTIME = Path(__file__).parents[1] / "node_modules" / "@litertjs"
 
 TIME_FRAMES = """
-async ([picture, frames]) => {
+async ([url, frames]) => {
   const { openDevice } = await import("/static/device.js");
   const { openFaceDetector } = await import("/static/faces.js");
   const { readPixels } = await import("/static/pixels.js");
   const { askServer, describeModel } = await import("/static/server.js");
-  const image = await createImageBitmap(await (await fetch(picture)).blob());
+  const image = await createImageBitmap(await (await fetch(url)).blob());
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -67,7 +67,7 @@ def main() -> None:
     if not RUNTIME.is_dir():
         sys.exit("no LiteRT.js here: make litert")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
-        _, scene = make_pictures(Path(name))
+        _, scene = make_images(Path(name))
         image = "data:image/jpeg;base64," + base64.b64encode(scene.read_bytes()).decode()
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from memory import make_pictures, make_video
+from memory import make_images, make_video
 from PIL import Image
 
 from happysad.dataset.synthetic import make_dataset
@@ -378,7 +378,7 @@ def cases(folder: Path) -> Iterator[Case]:
     model.write_bytes(read_released(MODEL))
     yield evaluate_case(model, faces)
     images.mkdir()
-    make_pictures(images, 60)
+    make_images(images, 60)
     yield score_case(images)
     make_video(folder / "film.mp4", 50)
     yield video_case(folder / "film.mp4")

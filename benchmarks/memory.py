@@ -30,7 +30,7 @@ def portrait() -> Image.Image:
         return file.convert("RGB")
 
 
-def make_pictures(folder: Path, count: int) -> None:
+def make_images(folder: Path, count: int) -> None:
     """Make JPEGs of up to 1000 pixels with one to six faces; most are links to one of the first."""
     face, rng = portrait(), np.random.default_rng(0)
     for number in range(count):
@@ -103,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         images, video = Path(name, "images"), Path(name, "video.mp4")
         images.mkdir()
-        make_pictures(images, arguments.images)
+        make_images(images, arguments.images)
         report(
             "images",
             arguments.images,

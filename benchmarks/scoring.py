@@ -34,7 +34,7 @@ import cv2
 import ray
 import werkzeug.serving
 from moto.server import ThreadedMotoServer
-from stages import make_picture
+from stages import make_image
 
 from happysad import Detector
 from happysad.ray_session import connect
@@ -51,7 +51,7 @@ def make_album(folder: Path, count: int, size: tuple[int, int]) -> Path:
     for number in range(count):
         path = folder / f"{number:06}.jpg"
         if number < 10:
-            path.write_bytes(make_picture(size[0] + 2 * number, size[1], 0))
+            path.write_bytes(make_image(size[0] + 2 * number, size[1], 0))
         else:
             os.link(folder / f"{number % 10:06}.jpg", path)
     return folder

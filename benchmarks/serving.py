@@ -121,10 +121,10 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def ask(url: str, picture: Path, clients: int, seconds: float, rate: float = 0) -> Load:
+def ask(url: str, image: Path, clients: int, seconds: float, rate: float = 0) -> Load:
     """Send an image again and again; ``rate`` is requests per second, 0 = as fast as it goes."""
     command = ["hey", "-z", f"{seconds}s", "-c", str(clients), "-m", "POST", "-T", "image/jpeg"]
-    command += ["-D", str(picture), "-t", "60", "-o", "csv"]
+    command += ["-D", str(image), "-t", "60", "-o", "csv"]
     if rate:
         command += ["-q", f"{rate / clients:.3f}"]
     done = subprocess.run([*command, url], capture_output=True, text=True, check=True)
@@ -137,7 +137,7 @@ def ask(url: str, picture: Path, clients: int, seconds: float, rate: float = 0) 
     )
 
 
-def ask_steadily(url: str, picture: Path, seconds: float, rate: float) -> Load:
+def ask_steadily(url: str, image: Path, seconds: float, rate: float) -> Load:
     """Send an image at a rate, whether answers come or not; the 200 clients take turns.
 
     All clients of one hey ask at the same instant, so there are twenty of them, each begun a little
@@ -147,7 +147,7 @@ def ask_steadily(url: str, picture: Path, seconds: float, rate: float) -> Load:
 
     def group(number: int) -> Load:
         time.sleep(number * each / rate)
-        return ask(url, picture, each, seconds, rate / groups)
+        return ask(url, image, each, seconds, rate / groups)
 
     with ThreadPoolExecutor(groups) as pool:
         loads = list(pool.map(group, range(groups)))
@@ -158,7 +158,7 @@ def ask_steadily(url: str, picture: Path, seconds: float, rate: float) -> Load:
     )
 
 
-def make_pictures(folder: Path) -> tuple[Path, Path]:
+def make_images(folder: Path) -> tuple[Path, Path]:
     """Make a JPEG of a face, 224 pixels, and one of 640×480 with a face in it."""
     with Image.open(portrait()) as file:
         image = file.convert("RGB")
@@ -309,7 +309,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with tempfile.TemporaryDirectory() as name:
-        face, scene = make_pictures(Path(name))
+        face, scene = make_images(Path(name))
         capacity = throughput(face, scene, Path(name), arguments.seconds)
         if arguments.overload:
             overload(scene, capacity, arguments.overload)

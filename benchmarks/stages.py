@@ -81,7 +81,7 @@ class Stages:
         return wrapped
 
 
-def make_picture(width: int, height: int, grain: float) -> bytes:
+def make_image(width: int, height: int, grain: float) -> bytes:
     """Make a JPEG with Grace Hopper's portrait in its middle."""
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as file:
         portrait = file.convert("RGB")
@@ -127,8 +127,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     arguments = parser.parse_args()
     images = {
-        "640×480": make_picture(640, 480, 0),
-        "4000×3000": make_picture(4000, 3000, 4),
+        "640×480": make_image(640, 480, 0),
+        "4000×3000": make_image(4000, 3000, 4),
     }
     stages = Stages()
     # The steps of Detector.predict, where it finds them.

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
@@ -30,12 +29,10 @@ from happysad.released import CARD, FIGURES, FOLDER
 from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
-from happysad.serving.page import add_page
+from happysad.serving.page import STATIC, add_page
 from happysad.serving.problem import Problem
 from happysad.serving.schemas import ImageRecord, ModelRecord, images, problems
 from happysad.serving.settings import Settings
-
-STATIC: Final = Path(__file__).parent / "static"
 
 
 def _import_map() -> str:
