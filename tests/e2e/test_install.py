@@ -75,11 +75,14 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def light(distributions: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Install:
     """An environment with the wheel and no extras."""
-    folder = tmp_path_factory.mktemp("install")
+    return install(distributions[0], tmp_path_factory.mktemp("install"))
+
+
+def install(wheel: Path, folder: Path, extras: str = "") -> Install:
     uv("venv", "--python", sys.executable, folder / "env")
-    install = Install(distributions[0], folder, folder / "env" / "bin" / "python")
-    uv("pip", "install", "--python", install.python, install.wheel)
-    return install
+    made = Install(wheel, folder, folder / "env" / "bin" / "python")
+    uv("pip", "install", "--python", made.python, f"{wheel}{extras}")
+    return made
 
 
 def test_the_distributions_can_be_published(distributions: list[Path]) -> None:
@@ -140,10 +143,10 @@ def test_a_verb_names_the_extra_that_it_needs(light: Install, command: str, extr
     assert extra in ("video", VERBS[command.split()[0]])
 
 
-def test_the_extra_serve_serves(light: Install) -> None:
-    uv("pip", "install", "--python", light.python, f"{light.wheel}[serve]")
-    assert {extra for extra, found in light.extras().items() if found} == {"serve"}
-    with serving(python=light.python) as server:
+def test_the_extra_serve_serves(distributions: list[Path], tmp_path: Path) -> None:
+    made = install(distributions[0], tmp_path, "[serve]")
+    assert {extra for extra, found in made.extras().items() if found} == {"serve"}
+    with serving(python=made.python) as server:
         page = httpx.get(server.url)
         assert page.status_code == 200 and "<title>" in page.text
         record = httpx.post(
