@@ -27,7 +27,7 @@ def painted(image: Image, label: Label) -> Image:
     return np.asarray((image == COLOURS[label]).all(axis=2))
 
 
-def test_the_picture_itself_stays_as_it_is() -> None:
+def test_the_image_itself_is_unchanged() -> None:
     image = grey(640, 480)
     image.flags.writeable = False
 
@@ -66,7 +66,7 @@ def test_the_colours_differ_in_more_than_hue_from_letters() -> None:
         assert (luminance + 0.05) / 0.05 > 7
 
 
-def test_lines_and_letters_grow_with_the_picture() -> None:
+def test_lines_and_text_scale_with_the_image() -> None:
     small = annotate(grey(640, 480), [prediction((200, 150, 120, 160))])
     large = annotate(grey(4000, 3000), [prediction((1250, 940, 750, 1000))])
 
@@ -108,14 +108,14 @@ def test_a_name_is_written_before_the_label() -> None:
         max_size=4,
     ),
 )
-def test_any_box_in_any_picture_can_be_drawn(width: int, height: int, faces: list[Any]) -> None:
+def test_any_box_in_any_image_can_be_drawn(width: int, height: int, faces: list[Any]) -> None:
     drawn = annotate(grey(width, height), [prediction(*face) for face in faces])
 
     assert drawn.shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("label", list(COLOURS))
-def test_the_word_fits_into_a_picture_of_48_pixels(label: Label) -> None:
+def test_the_label_fits_into_an_image_of_48_pixels(label: Label) -> None:
     drawn = annotate(grey(48, 48), [prediction((10, 10, 28, 34), label)])
 
     assert painted(drawn, label)[:10].any()

@@ -99,7 +99,7 @@ def test_sixteen_threads_share_a_classifier(model_files: Files, coloured_crops: 
         (np.zeros((1, 32, 32), np.uint8), r"uint8 \[1, 32, 32\]"),
     ],
 )
-def test_other_arrays_are_refused_with_what_was_received(
+def test_other_arrays_are_refused_with_their_dtype_and_shape(
     model_files: Files, crops: Crops, received: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"uint8 \[N, 32, 32, 3\]; received {received}"):
@@ -171,7 +171,7 @@ def test_a_tflite_file_of_another_program_is_refused(model_files: Files, tmp_pat
         ({"new": 1}, "has an unknown form"),
     ],
 )
-def test_a_file_that_says_what_it_is_not_is_refused(
+def test_wrong_metadata_is_refused(
     model_files: Files, tmp_path: Path, changes: dict[str, object], says: str
 ) -> None:
     content = model_files["float32"].read_bytes()

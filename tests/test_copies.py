@@ -48,7 +48,7 @@ def test_standard_input_has_a_name_too(desk: Path) -> None:
     assert saved("out", ["-", "left/2.png"], ["-", "left/2.png"]) == ["left/2.png", "stdin.png"]
 
 
-def test_a_single_picture_may_become_a_file(desk: Path) -> None:
+def test_a_single_image_may_be_written_to_a_file(desk: Path) -> None:
     copies = AnnotatedCopies(Path("made/top-annotated.jpg"), ["top.png"])
     copies.save("top.png", RED)
     assert np.abs(read_image("made/top-annotated.jpg").astype(int) - RED).max() < 6
@@ -56,7 +56,7 @@ def test_a_single_picture_may_become_a_file(desk: Path) -> None:
 
 
 @pytest.mark.parametrize("sources", [["left"], ["*.png"], ["top.png", "right/1.png"]])
-def test_several_pictures_do_not_become_one_file(desk: Path, sources: list[str]) -> None:
+def test_several_images_need_a_folder(desk: Path, sources: list[str]) -> None:
     with pytest.raises(HappysadError, match="names one file, but"):
         AnnotatedCopies(Path("out.jpg"), sources)
 
@@ -100,7 +100,7 @@ def test_no_glob_leads_out_of_the_folder(desk: Path) -> None:
     ]
 
 
-def test_what_cannot_be_written_is_told(desk: Path) -> None:
+def test_failed_writes_are_reported(desk: Path) -> None:
     (desk / "file").write_text("no folder")
     with pytest.raises(HappysadError, match=r"file: cannot be created"):
         AnnotatedCopies(Path("file"), ["top.png"])

@@ -64,7 +64,7 @@ def test_a_list_gives_a_list_of_answers(model_files: Files, hopper: Path) -> Non
     assert detector.predict([]) == []
 
 
-def test_with_whole_the_middle_of_the_picture_is_the_face(model_files: Files) -> None:
+def test_with_whole_the_centred_square_is_the_face(model_files: Files) -> None:
     image = np.full((100, 300, 3), (0, 0, 255), np.uint8)
     image[:, 100:200] = (255, 0, 0)
 
@@ -77,7 +77,7 @@ def test_with_whole_the_middle_of_the_picture_is_the_face(model_files: Files) ->
     assert prediction.face.confidence == 1
 
 
-def test_a_picture_that_cannot_be_read_is_an_image_error(
+def test_an_unreadable_image_raises_image_error(
     model_files: Files, tmp_path: Path, hopper: Path
 ) -> None:
     detector = Detector(model_files["float32"], max_pixels=1000)

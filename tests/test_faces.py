@@ -120,7 +120,7 @@ def test_an_upright_square_of_the_size_asked_for_is_copied() -> None:
 
 @pytest.mark.parametrize("x", [0, 90])
 @pytest.mark.parametrize("y", [0, 70])
-def test_what_lies_outside_the_picture_is_mirrored(x: float, y: float) -> None:
+def test_crops_are_mirrored_outside_the_image(x: float, y: float) -> None:
     scene = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     around = np.asarray(cv2.copyMakeBorder(scene, 60, 60, 60, 60, cv2.BORDER_REFLECT_101))
     inside, outside = face_at(x + 60, y + 60, 48), face_at(x, y, 48)
@@ -138,7 +138,7 @@ def test_what_lies_outside_the_picture_is_mirrored(x: float, y: float) -> None:
     side=st.floats(0, 400),
     degrees=st.floats(-180, 180),
 )
-def test_any_face_gives_a_crop_of_what_is_there(
+def test_any_face_gives_a_crop(
     height: int, width: int, x: float, y: float, side: float, degrees: float
 ) -> None:
     scene = np.full((height, width, 3), 137, np.uint8)
@@ -178,7 +178,7 @@ def test_a_face_is_found_with_its_landmarks() -> None:
     assert top < left_eye[1] < nose[1] < left_corner[1] < top + height
 
 
-def test_pictures_without_people_have_no_faces() -> None:
+def test_images_without_people_have_no_faces() -> None:
     datasets = pytest.importorskip("sklearn.datasets")
     for image in datasets.load_sample_images().images:
         assert find(image) == []
@@ -188,7 +188,7 @@ def test_pictures_without_people_have_no_faces() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (1, 900), (5000, 2), (31, 33)])
-def test_odd_pictures_are_searched_like_any_other(shape: tuple[int, int]) -> None:
+def test_images_of_odd_shapes_are_searched(shape: tuple[int, int]) -> None:
     assert find(np.full((*shape, 3), 90, np.uint8)) == []
 
 
@@ -271,7 +271,7 @@ def test_one_face_is_found_in_nearly_every_portrait() -> None:
     assert counts.count(1) >= 0.99 * len(counts)
 
 
-def test_sixteen_threads_share_a_finder() -> None:
+def test_sixteen_threads_share_a_detector() -> None:
     face_detector = FaceDetector()
     images = [hopper()[:, ::-1], hopper(), hopper()[100:, :], hopper()[:500, 50:]] * 8
     expected = [face_detector.detect(open_image(image)) for image in images]

@@ -10,7 +10,7 @@ from happysad.files import atomic, atomic_text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_what_a_killed_writer_left_goes_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     file = tmp_path / "a[1].txt"
     killed = (
         "import os, sys; from pathlib import Path; from happysad.files import atomic\n"

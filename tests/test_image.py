@@ -119,7 +119,7 @@ def test_a_photo_stands_upright_however_the_camera_was_held(
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["RGB", "LA", "P", "I", "F"])
-def test_a_large_picture_comes_out_as_a_small_one(
+def test_a_large_image_becomes_a_small_crop(
     mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = red_blue().resize((33, 17)).convert("L" if mode in "IF" else mode).convert(mode)
@@ -181,7 +181,7 @@ def test_a_strip_of_a_jpeg_keeps_its_few_rows() -> None:
     assert max(image.pixels(320).shape) >= 320
 
 
-def test_arrays_and_pillow_images_are_pictures_too() -> None:
+def test_arrays_and_pillow_images_are_accepted() -> None:
     image = red_blue()
     expected = np.asarray(image)
     np.testing.assert_array_equal(read_image(expected), expected)
@@ -209,12 +209,12 @@ def test_a_pillow_image_is_turned_upright_and_left_as_it_was() -> None:
         (np.zeros((0, 5, 3), np.uint8), r"uint8 \[0, 5, 3\]"),
     ],
 )
-def test_other_arrays_are_refused_with_what_was_received(array: Any, received: str) -> None:
+def test_other_arrays_are_refused_with_their_dtype_and_shape(array: Any, received: str) -> None:
     with pytest.raises(ImageError, match=f"received {received}"):
         read_image(array)
 
 
-def test_what_cannot_be_a_picture_is_refused_with_what_was_received(tmp_path: Path) -> None:
+def test_other_objects_are_refused_with_their_type(tmp_path: Path) -> None:
     for wrong in (None, 7, [1, 2]):
         with pytest.raises(ImageError, match=f"received {type(wrong).__name__}"):
             read_image(wrong)  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ def test_a_file_object_is_read_from_its_start() -> None:
     assert read_image(file).shape == (16, 32, 3)
 
 
-def test_damaged_exif_does_not_cost_the_picture() -> None:
+def test_images_with_damaged_exif_are_read() -> None:
     plain = encoded(red_blue(), "JPEG")
     for payload in (b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"):
         marker = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload

@@ -83,7 +83,7 @@ def test_an_error_meets_the_schema_and_nothing_in_between_does() -> None:
     assert not valid({key: value for key, value in empty.items() if key != "schema"})
 
 
-def test_numbers_are_rounded_to_what_they_are_worth() -> None:
+def test_numbers_are_rounded() -> None:
     (face,) = record_of("x.jpg", (4, 3), [a_prediction(probability=1 / 3)])["faces"]
 
     assert face == {
@@ -140,7 +140,7 @@ def test_a_csv_row_for_each_face_and_one_where_there_is_none() -> None:
     assert all(set(row) <= set(COLUMNS) for row in two + none + error)
 
 
-def test_the_summary_says_what_there_was_and_leaves_out_what_there_was_not() -> None:
+def test_the_summary_names_only_nonzero_counts() -> None:
     summary = Summary()
     summary.add(record_of("a", (4, 3), [a_prediction(), a_prediction("sad", 0.1)]))
     summary.add(record_of("b", (4, 3), [a_prediction("uncertain", 0.5), a_prediction()]))

@@ -29,11 +29,11 @@ def names(root: Path, *sources: str | Path, leave_out: Path | None = None) -> li
     return [os.path.relpath(each.path, root) for each in found]
 
 
-def test_a_folder_is_searched_in_order_each_picture_once(folder: Path) -> None:
+def test_a_folder_is_searched_in_order_each_image_once(folder: Path) -> None:
     assert names(folder, folder) == ["a.JPG", "b/2.webp", "b/deep/1.tif", "c.png"]
 
 
-def test_what_is_left_out_is_not_searched(folder: Path) -> None:
+def test_excluded_folders_are_not_searched(folder: Path) -> None:
     assert names(folder, folder, leave_out=folder / "b") == ["a.JPG", "c.png"]
     pattern = f"{str(folder).replace('[', '[[]')}/**/*.*[Gf]"
     assert names(folder, pattern) == ["a.JPG", "b/deep/1.tif"]

@@ -102,9 +102,7 @@ def test_a_portrait_a_wall_and_a_broken_file(images: Path, portrait: Path, tmp_p
     assert float(rows[portrait.name]["probability"]) == pytest.approx(float(probability), abs=1e-4)
 
 
-def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
-    images: Path, portrait: Path
-) -> None:
+def test_json_lines_match_the_schema_and_the_detector(images: Path, portrait: Path) -> None:
     sources: list[str | Path] = [
         portrait,
         images / "red.png",
@@ -130,7 +128,7 @@ def test_json_lines_meet_the_schema_and_say_what_the_detector_says(
     assert broken["error"].startswith("cannot be read (")
 
 
-def test_whole_pictures_as_faces(model_files: Files, images: Path) -> None:
+def test_whole_images_as_faces(model_files: Files, images: Path) -> None:
     red = (images / "red.png").read_bytes()
 
     status, out, _ = whole(model_files["float32"], "--json", "-", f"{images}/**/*.JPG", stdin=red)
@@ -208,7 +206,7 @@ def test_annotated_copies(images: Path, portrait: Path, tmp_path: Path) -> None:
         (["talk.mp4"], "talk.mp4: only one video at a time"),
     ],
 )
-def test_what_keeps_it_from_running_at_all(
+def test_errors_that_prevent_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -243,7 +241,7 @@ def test_whoever_reads_may_stop(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
-def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_written_results(tmp_path: Path) -> None:
     folder = many(tmp_path / "many", 1000)
     table = tmp_path / "answers.csv"
     process = subprocess.Popen(
@@ -282,7 +280,7 @@ def test_an_answer_is_written_as_soon_as_it_is_known(images: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_few_pictures_are_taken_ahead_and_none_overtakes(workers: int) -> None:
+def test_few_images_are_read_ahead_and_order_is_kept(workers: int) -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -319,7 +317,7 @@ def test_predicting_imports_nothing_heavy(portrait: Path) -> None:
     assert done.stderr == ""
 
 
-def test_content_decides_what_is_an_image_and_the_rest_is_named(
+def test_content_identifies_images_and_skipped_files_are_named(
     portrait: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "no-suffix").write_bytes(portrait.read_bytes())

@@ -156,7 +156,7 @@ def test_a_film_that_is_cut_short_is_told(clip: Path, tmp_path: Path) -> None:
     assert (tmp_path / "rows.csv").read_text().count("\n") > 5
 
 
-def test_what_cannot_be_done_is_one_line_and_status_2(clip: Path, tmp_path: Path) -> None:
+def test_impossible_requests_give_one_line_and_status_2(clip: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("not a film")
     taken = tmp_path / "taken"

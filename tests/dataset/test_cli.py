@@ -46,7 +46,7 @@ def test_bad_rows_are_listed_and_give_status_1(
     assert (tmp_path / "out" / "training" / "happy" / "000001.png").is_file()
 
 
-def test_what_cannot_run_is_one_line_and_status_2(
+def test_errors_give_one_line_and_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "import", tmp_path / "gone.csv", "--out", tmp_path / "out") == 2

@@ -59,9 +59,7 @@ def test_faces_are_framed_as_predicting_frames_them(photos: Path, tmp_path: Path
     assert list(done.unreadable) == ["sad/torn.jpg"]
 
 
-def test_what_gave_no_crop_is_listed_and_groups_are_carried_over(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_images_without_a_crop_are_listed_and_groups_are_kept(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     crop_folder(photos, out, 32)
 
@@ -93,7 +91,7 @@ def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "walls"}
 
 
-def test_the_command_counts_and_says_by_its_status_what_was_unreadable(
+def test_the_command_counts_crops_and_reports_unreadable_images(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -45,7 +45,7 @@ def test_recompressed_resized_and_relit_copies_are_found_and_strangers_are_not(
     assert not strangers
 
 
-def test_blank_pictures_are_duplicates_of_one_another() -> None:
+def test_blank_images_are_duplicates() -> None:
     blank = np.stack([np.full((32, 32), grey, np.uint8) for grey in (0, 128, 255)])
     assert near_duplicates(blank).tolist() == [[0, 1], [0, 2], [1, 2]]
 

@@ -160,7 +160,7 @@ def test_numbers_without_names_need_to_be_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="FER2013 is not here")
-def test_a_real_file_without_happy_or_sad_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+def test_a_file_without_happy_or_sad_is_refused_with_its_labels(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no happy or sad image, its labels are 'neutral'"):
         import_dataset(SHARED / "other_public_test.parquet", tmp_path / "out")
 

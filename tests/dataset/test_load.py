@@ -99,7 +99,7 @@ def test_room_for_all_crops_is_taken_at_once(folder: Path) -> None:
     assert store.stat().st_blocks * 512 >= store.stat().st_size > 100 * 64 * 64 * 3
 
 
-def test_pictures_need_not_be_square(folder: Path) -> None:
+def test_images_need_not_be_square(folder: Path) -> None:
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(folder / "happy" / "a_wide.png")

@@ -106,7 +106,7 @@ def test_scoring_leaves_answers_alone(images: Path, temporary: Path, tmp_path: P
     assert_nothing_of(images, text=b"", left=scores)
 
 
-def test_the_server_tells_nobody(images: Path) -> None:
+def test_the_server_contacts_no_one(images: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     import httpx
     from running import serving

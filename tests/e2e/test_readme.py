@@ -21,7 +21,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_command_does_what_it_says(desk: Path) -> None:
+def test_every_command_of_readme_works(desk: Path) -> None:
     run = desk / "runs" / "first"
     assert (run / "evaluation-faces-test" / "report.html").is_file()
     assert (run / "model-int8.tflite").stat().st_size < 3_000_000

@@ -58,7 +58,7 @@ def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
     }
 
 
-def test_metrics_json_says_what_was_tested_on_what(evaluation: Evaluation, testset: Path) -> None:
+def test_metrics_json_names_model_and_dataset(evaluation: Evaluation, testset: Path) -> None:
     facts = json.loads((evaluation.report.parent / "metrics.json").read_text(encoding="utf-8"))
     assert facts["schema"] == 2
     assert facts["model"]["name"] == "first/model.keras"
@@ -147,7 +147,7 @@ def test_strict_refuses_unreadable_images(run: Path, testset: Path, tmp_path: Pa
         evaluate(run, testset, tmp_path, strict=True)
 
 
-def test_what_is_no_model_is_refused_by_name(testset: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_models_are_refused_by_name(testset: Path, tmp_path: Path) -> None:
     (tmp_path / "model.h5").touch()
     with pytest.raises(ModelError, match=r"model\.h5: not a model"):
         evaluate(tmp_path / "model.h5", testset, tmp_path)

@@ -12,7 +12,7 @@ def crops() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(3).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
 
-def test_heat_is_what_numerical_gradients_give(
+def test_heat_maps_equal_numerical_gradients(
     tiny_network: keras.Model, crops: npt.NDArray[np.uint8]
 ) -> None:
     pool = tiny_network.get_layer("pool")

@@ -126,7 +126,7 @@ def test_the_seed_decides_the_intervals() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_with_one_class_what_needs_both_is_undefined(label: int) -> None:
+def test_metrics_of_both_classes_are_undefined_with_one_class(label: int) -> None:
     metrics = compute_metrics(np.full(20, label), np.linspace(0.1, 0.9, 20), bootstrap=20)
     for name in ("roc_auc", "average_precision", "balanced_accuracy", "f1_macro"):
         assert metrics.figures[name].value is None

@@ -46,7 +46,7 @@ def test_odd_file_names_are_drawn_without_a_warning(tmp_path: Path) -> None:
     assert size_of(tmp_path / "mistakes.png")
 
 
-def test_the_surest_mistakes_come_first() -> None:
+def test_the_most_confident_mistakes_come_first() -> None:
     labels = np.array([0, 1, 0, 1, 0], np.uint8)
     p = np.array([0.6, 0.1, 0.99, 0.8, 0.2])
     assert most_confident(labels, p, 0.5, 10) == [2, 1, 0]

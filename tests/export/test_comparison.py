@@ -50,6 +50,6 @@ def test_a_loss_has_to_be_large_and_significant(
     assert compare(original, exported, labels).acceptable is acceptable
 
 
-def test_a_small_split_states_what_it_cannot_show() -> None:
+def test_a_small_split_states_the_detectable_loss() -> None:
     assert Comparison(100, 0, 0, 1.0).detectable == 5.0
     assert Comparison(2, 0, 0, 1.0).detectable == 100.0

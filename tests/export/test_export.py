@@ -64,7 +64,7 @@ def test_a_run_is_exported_at_every_precision(run: Path, cli: typer.Typer) -> No
     assert not list(run.glob(".*"))
 
 
-def test_the_file_says_what_the_calibrated_network_says(run: Path, cli: typer.Typer) -> None:
+def test_the_file_equals_the_calibrated_network(run: Path, cli: typer.Typer) -> None:
     result = CliRunner().invoke(cli, [str(run), "--precision", "float32"])
 
     assert result.exit_code == 0, result.output

@@ -54,7 +54,7 @@ def standard_metadata(content: bytes) -> bytes:
     return bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
 
 
-def test_the_standard_metadata_says_what_mediapipe_asks_for(model_files: Files) -> None:
+def test_the_standard_metadata_is_complete_for_mediapipe(model_files: Files) -> None:
     """The slots are those of TFLite's metadata_schema.fbs."""
     content = standard_metadata(model_files["int8"].read_bytes())
     assert content[4:8] == b"M001"

@@ -17,7 +17,7 @@ MAY_BE_READ = ("cut off", "beginning", "themselves", "500 MB")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_broken_pictures_are_refused_or_read_at_little_cost() -> None:
+def test_broken_images_are_refused_or_read_cheaply() -> None:
     for kind, (was_read, refused, seconds, megabytes) in outcomes().items():
         assert seconds < 2, kind
         assert megabytes < 500, kind
@@ -29,7 +29,7 @@ def test_broken_pictures_are_refused_or_read_at_little_cost() -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_picture_with_garbage_for_exif_is_shown_as_stored(form: str) -> None:
+def test_an_image_with_damaged_exif_is_shown_as_stored(form: str) -> None:
     image = Image.open(io.BytesIO(seeds.images()[5])).convert("RGB")
     file = io.BytesIO()
     image.save(file, form, exif=b"Exif\0\0garbage and more", quality=95)
@@ -45,7 +45,7 @@ def test_the_corpus_holds_every_kind() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_is_cut_off_is_whole_or_refused() -> None:
+def test_truncated_images_are_complete_or_refused() -> None:
     were_read = 0
     for content in seeds.images():
         whole = read_image(content)

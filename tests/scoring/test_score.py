@@ -54,7 +54,7 @@ def whole(cluster: Any, album: Path, tmp_path_factory: pytest.TempPathFactory) -
     return rows_of(dest)
 
 
-def test_each_image_has_one_row_with_what_predict_says(whole: Rows, album: Path) -> None:
+def test_each_image_has_one_row_equal_to_predict(whole: Rows, album: Path) -> None:
     assert [row["uri"] for row in whole] == [str(path) for path in sorted(album.iterdir())]
     assert whole[0]["status"] == "ok" and whole[0]["faces"] == faces_in(album / "000.jpg")
     broken = whole[123]
@@ -255,9 +255,7 @@ def test_the_columns_are_the_fields_of_the_record() -> None:
     assert {field.name for field in face.field("scores").type} == set(get_type_hints(ScoresRecord))
 
 
-def test_a_terminal_shows_progress_from_the_start_and_names_what_was_skipped(
-    album: Path, tmp_path: Path
-) -> None:
+def test_a_terminal_shows_progress_and_skipped_files(album: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     os.link(album / "000.jpg", images / "1.jpg")

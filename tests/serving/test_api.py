@@ -33,7 +33,7 @@ def post(server: Server, content: bytes, kind: str = "image/jpeg") -> httpx.Resp
     return httpx.post(f"{server.url}/v1/predict", content=content, headers={"content-type": kind})
 
 
-def test_a_picture_gets_what_the_command_line_prints(server: Server, hopper: Path) -> None:
+def test_an_image_returns_the_record_of_the_command_line(server: Server, hopper: Path) -> None:
     code = [sys.executable, "-m", "happysad"]
     printed = subprocess.run([*code, "predict", hopper, "--json"], capture_output=True, check=True)
     response = post(server, hopper.read_bytes())
@@ -41,9 +41,7 @@ def test_a_picture_gets_what_the_command_line_prints(server: Server, hopper: Pat
     assert response.json() == json.loads(printed.stdout) | {"path": "-"}
 
 
-def test_a_form_gets_a_list_in_its_order_and_a_bad_picture_spoils_no_other(
-    server: Server, hopper: Path
-) -> None:
+def test_a_form_returns_records_in_order_despite_a_bad_image(server: Server, hopper: Path) -> None:
     # The last is larger than what web frameworks like to put on disk, where this server must not.
     large = io.BytesIO()
     Image.open(hopper).resize((1000, 900)).save(large, "BMP")
@@ -61,7 +59,7 @@ def test_a_form_gets_a_list_in_its_order_and_a_bad_picture_spoils_no_other(
     assert records[1]["error"]
 
 
-def test_a_whole_picture_can_be_taken_for_the_face(server: Server, hopper: Path) -> None:
+def test_a_whole_image_can_be_the_face(server: Server, hopper: Path) -> None:
     url = f"{server.url}/v1/predict?crop=whole"
     record = httpx.post(
         url, content=hopper.read_bytes(), headers={"content-type": "image/jpeg"}
@@ -71,7 +69,7 @@ def test_a_whole_picture_can_be_taken_for_the_face(server: Server, hopper: Path)
     assert "crop" in problem(response, 400, "malformed request")
 
 
-def test_what_is_no_picture_is_refused_with_the_reason(server: Server, hopper: Path) -> None:
+def test_bodies_that_are_not_images_are_refused(server: Server, hopper: Path) -> None:
     problem(post(server, b""), 400, "no image")
     problem(post(server, b"hello", "text/plain"), 415, "unknown kind of body")
     problem(post(server, b"hello"), 422, "unreadable image")
@@ -113,7 +111,7 @@ def test_unknown_paths_and_methods_are_problems_too(server: Server) -> None:
     problem(httpx.get(f"{server.url}/static/%2e%2e/app.py"), 404, "http")
 
 
-def test_the_model_says_what_it_is(server: Server) -> None:
+def test_the_model_is_described(server: Server) -> None:
     model = httpx.get(f"{server.url}/v1/model").json()
     assert model["labels"] == ["sad", "happy"]
     assert model["input_size"] == Classifier().info.input_size
@@ -132,7 +130,7 @@ def test_every_response_is_guarded(server: Server) -> None:
         assert "server" not in headers
 
 
-def test_metrics_count_and_name_nobody(server: Server, hopper: Path) -> None:
+def test_metrics_count_without_names(server: Server, hopper: Path) -> None:
     post(server, hopper.read_bytes())
     httpx.post(
         f"{server.url}/v1/predict", files={"files": ("secret-name.jpg", hopper.read_bytes())}
@@ -158,7 +156,7 @@ def test_garbage_is_answered_politely(server: Server, body: bytes, kind: str, st
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_it_does_what_its_openapi_description_says(server: Server, tmp_path: Path) -> None:
+def test_it_conforms_to_its_openapi_schema(server: Server, tmp_path: Path) -> None:
     """But for one thing that a schema cannot say: which bytes are an image."""
     command = [str(Path(sys.executable).with_name("st")), "run", f"{server.url}/openapi.json"]
     options = "--max-examples 30 --seed 1 --exclude-checks positive_data_acceptance --no-color"
@@ -183,7 +181,7 @@ def test_text_fields_of_a_form_are_ignored(server: Server, hopper: Path) -> None
     assert [record["path"] for record in response.json()] == ["hopper.jpg"]
 
 
-def test_base64_in_json_is_told_what_to_send(server: Server) -> None:
+def test_base64_in_json_gets_a_hint(server: Server) -> None:
     response = httpx.post(f"{server.url}/v1/predict", json={"image": "/9j/4AAQ"})
     assert response.status_code == 415
     assert response.json()["detail"].endswith("decode base64 and send the bytes")

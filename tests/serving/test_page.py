@@ -177,7 +177,7 @@ def test_clear_removes_all_photos(page: Page, hopper: Path) -> None:
     expect(page.get_by_role("button", name="a group")).to_be_visible()
 
 
-def test_what_the_server_refuses_is_sent_as_a_reduced_jpeg(
+def test_refused_files_are_sent_as_a_reduced_jpeg(
     browser: Browser, tmp_path: Path, hopper: Path
 ) -> None:
     """A file over the server's limit that the browser can show."""
@@ -191,7 +191,7 @@ def test_what_the_server_refuses_is_sent_as_a_reduced_jpeg(
         page.close()
 
 
-def test_the_server_answers_what_the_browser_cannot_show(
+def test_the_server_answers_images_the_browser_cannot_show(
     page: Page, tmp_path: Path, hopper: Path
 ) -> None:
     tiff = tmp_path / "scan.tif"

@@ -53,7 +53,7 @@ def test_memory_for_bodies_has_an_end(hopper: Path) -> None:
         assert predict(server, hopper.read_bytes()).status_code == 200
 
 
-def test_slow_clients_are_shown_the_door_and_hold_nobody_up(server: Server, hopper: Path) -> None:
+def test_slow_clients_do_not_block_others(server: Server, hopper: Path) -> None:
     """The server's limits: ten seconds for the head, five for the whole request."""
     slow_head = socket.create_connection(("127.0.0.1", server.port))
     slow_body = socket.create_connection(("127.0.0.1", server.port))
@@ -153,7 +153,7 @@ def test_workers_add_up_their_figures(hopper: Path) -> None:
         assert 'happysad_images_total{status="ok"} 20.0' in text
 
 
-def test_workers_end_when_what_started_them_is_killed() -> None:
+def test_workers_end_when_their_parent_is_killed() -> None:
     with serving("--workers", "2") as server:
         server.process.kill()
         server.process.wait()
@@ -179,7 +179,7 @@ def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch)
         assert predict(server, bytes(11)).status_code == 413
 
 
-def test_a_server_refuses_what_predict_refuses() -> None:
+def test_a_server_refuses_the_models_that_predict_refuses() -> None:
     options = signature(serve).parameters
     same = [name for name in asdict(Settings()) if name in options and name != "threads"]
     assert "max_pixels" in same

@@ -100,6 +100,6 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         read_recipe("sead")
 
 
-def test_quick_keeps_what_is_smaller_already() -> None:
+def test_quick_keeps_smaller_values() -> None:
     recipe = replace(read_recipe("seed"), input_size=32, images=10)
     assert (recipe.quick().input_size, recipe.quick().images) == (32, 10)

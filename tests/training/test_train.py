@@ -169,7 +169,7 @@ def test_an_error_at_the_start_does_not_block_the_next_try(
     assert b"\xff.png: cannot be read" in (out / "skipped.csv").read_bytes()
 
 
-def test_the_network_takes_pictures_as_they_are_decoded() -> None:
+def test_the_network_takes_images_as_decoded() -> None:
     network = build_network(32, dense=(16, 8))
     assert network.input.dtype == "uint8"
     p = network.predict_on_batch(np.zeros((2, 32, 32, 3), np.uint8))
@@ -206,7 +206,7 @@ def test_training_can_start_from_a_run_of_ones_own(run: Path, tmp_path: Path) ->
         build_network(32, weights=str(tmp_path / "model.keras"))
 
 
-def test_a_failed_download_says_what_it_needed_and_how_to_go_on(
+def test_a_failed_download_states_the_remedy(
     recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:
     offline = os.environ | {"KERAS_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -354,7 +354,7 @@ def test_validation_metrics_are_against_the_shares() -> None:
     assert accuracy == 0.5, "the face that is mostly neither does not count"
 
 
-def test_what_saw_only_grey_reads_colours_by_their_luminance(faces: Path, tmp_path: Path) -> None:
+def test_networks_trained_on_grey_images_read_luminance(faces: Path, tmp_path: Path) -> None:
     for path in faces.rglob("*.png"):
         grey = tmp_path / "grey" / path.relative_to(faces)
         grey.parent.mkdir(parents=True, exist_ok=True)

@@ -122,9 +122,7 @@ def front_loaded(clip: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["mp4", "avi", "mkv"])
-def test_a_file_that_breaks_off_ends_with_what_was_seen(
-    clip: Path, tmp_path: Path, kind: str
-) -> None:
+def test_a_truncated_file_keeps_its_results(clip: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"short.{kind}"
     if kind == "mp4":
         path.write_bytes(front_loaded(clip))
@@ -147,7 +145,7 @@ def test_a_file_that_breaks_off_ends_with_what_was_seen(
     assert video.broken
 
 
-def test_what_cannot_be_read_says_why_in_one_line(clip: Path, tmp_path: Path) -> None:
+def test_unreadable_videos_give_one_line(clip: Path, tmp_path: Path) -> None:
     text, empty, short = (tmp_path / name for name in ("text.mp4", "empty.mov", "short.mp4"))
     text.write_text("not a film")
     empty.touch()
@@ -246,7 +244,7 @@ def mjpeg(count: int) -> list[bytes]:
 MJPEG = "multipart/x-mixed-replace; boundary=x"
 
 
-def test_a_stream_that_breaks_off_ends_with_what_was_seen() -> None:
+def test_a_broken_stream_keeps_its_results() -> None:
     with served(MJPEG, mjpeg(50), pause=0.01) as address, Video(address) as video:
         frames = list(video.frames())
 

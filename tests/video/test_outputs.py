@@ -59,7 +59,7 @@ def test_nothing_half_done_is_left_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_failed_writes_are_reported(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("a file, no folder")
     source = str(tmp_path / "clip.mp4")

@@ -37,7 +37,7 @@ def test_scores_that_are_both_low_are_uncertain_and_stay_apart() -> None:
 
 
 @given(probabilities, st.lists(st.floats(0.001, 10), min_size=1, max_size=30))
-def test_what_is_constant_stays_so(probability: float, intervals: list[float]) -> None:
+def test_constant_scores_stay_constant(probability: float, intervals: list[float]) -> None:
     smoother = OneScore()
     for time in np.cumsum(intervals).tolist():
         label, smoothed = smoother.update(time, probability)
@@ -46,7 +46,7 @@ def test_what_is_constant_stays_so(probability: float, intervals: list[float]) -
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 5), probabilities), min_size=1, max_size=50))
-def test_the_smoothed_lies_among_what_was_seen(looks: list[tuple[float, float]]) -> None:
+def test_smoothed_scores_lie_within_the_range_seen(looks: list[tuple[float, float]]) -> None:
     smoother, time, seen = OneScore(), 0.0, []
     for interval, probability in looks:
         time += interval

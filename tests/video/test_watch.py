@@ -85,7 +85,7 @@ def test_after_a_cut_everybody_is_new_and_the_others_have_left(
     assert third.left == (1,)
 
 
-def test_nobody_is_an_empty_moment(detector: Detector) -> None:
+def test_a_frame_without_faces_is_empty(detector: Detector) -> None:
     (moment,) = watch([frame(0)], detector)
 
     assert moment.persons == {}
