@@ -111,9 +111,14 @@ def cut_square(image: RgbImage, middle: Point, side: float, angle: float, size: 
         part = part.resize((target, target), Image.Resampling.BOX, box)
         x = y = target / 2
         side *= target / (2 * reach)
-    cos, sin = math.cos(angle), math.sin(angle)
-    linear = side / size * np.array([[cos, -sin], [sin, cos]])
+    linear = side / size * rotation(angle)
     return warp(part, affine(linear, (size / 2, size / 2), (x, y)), (size, size))
+
+
+def rotation(angle: float) -> Matrix:
+    """Return the 2×2 matrix of a rotation by an angle in radians, clockwise."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 def affine(linear: Matrix, source: Point, target: Point) -> Matrix:

@@ -43,7 +43,6 @@ IMAGENET: Final = Path.home() / ".keras/models"
 
 # Drawn faces, by label and seed.
 _DRAWN: Final = (("happy", 18), ("sad", 36))
-_SIDE: Final = 300
 
 
 @dataclass(frozen=True)
@@ -114,18 +113,14 @@ def _model() -> Check:
 def _self_test() -> Check:
     name = "self-test"
     try:
-        import numpy as np
-
-        from happysad.dataset.synthetic import draw_face
+        from happysad.dataset.synthetic import draw_scene
         from happysad.detector import Detector
 
         detector = Detector()
         answers = []
         seconds = 0.0
         for label, seed in _DRAWN:
-            image = np.full((480, 640, 3), (200, 210, 220), np.uint8)
-            face = draw_face(int(label == "happy"), np.random.default_rng(seed), _SIDE)
-            image[90 : 90 + _SIDE, 170 : 170 + _SIDE] = face
+            image = draw_scene([(int(label == "happy"), seed)])
             start = time.perf_counter()
             predictions = detector.predict(image)
             seconds = time.perf_counter() - start

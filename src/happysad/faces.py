@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from happysad.crops import Matrix, affine, centre, cut_square, roll, warp
+from happysad.crops import Matrix, affine, centre, cut_square, roll, rotation, warp
 from happysad.image import LazyImage, RgbImage
 from happysad.prediction import Face
 from happysad.yunet import MAX_SIDE, YuNet
@@ -105,13 +105,13 @@ class FaceDetector:
         """Detect faces in the image rotated clockwise about its centre."""
         pixels, scale = _resized(image, _SCALES[0])
         height, width = pixels.shape[:2]
-        rotation = _rotation(math.radians(-degrees))
-        sides = np.abs(rotation) @ (width, height)
+        turn = rotation(math.radians(-degrees))
+        sides = np.abs(turn) @ (width, height)
         # Shrunk to fit: a larger canvas would double the time.
         shrink = max(1.0, max(sides) / _ROTATED_SIDE)
         across, down = (math.floor(side / shrink) for side in sides)
         centres = (across / 2, down / 2), (width / 2, height / 2)
-        matrix = affine(shrink * rotation, *centres)
+        matrix = affine(shrink * turn, *centres)
         rotated = warp(Image.fromarray(pixels), matrix, (across, down))
         return self._detect(rotated, scale @ matrix)
 
@@ -126,7 +126,7 @@ class FaceDetector:
         side = max(face.box[2:]) * _REFINING_MARGIN
         crop = cut_square(pixels, (x * scale, y * scale), side * scale, angle, _REFINING_SIDE)
         middle = (_REFINING_SIDE / 2, _REFINING_SIDE / 2)
-        to_image = affine(side / _REFINING_SIDE * _rotation(angle), middle, (x, y))
+        to_image = affine(side / _REFINING_SIDE * rotation(angle), middle, (x, y))
         again = _above(MIN_CONFIDENCE, self._detect(crop, to_image))
         again = [found for found in again if _overlap(found, face) > _MAX_OVERLAP]
         return max(again, key=lambda face: face.confidence, default=face)
@@ -182,11 +182,6 @@ def _is_whole(face: Face, start: Matrix, end: Matrix, image: LazyImage) -> bool:
         and (face.box[i] + face.box[i + 2] < end[i] or end[i] >= lengths[i] - 1)
         for i in (0, 1)
     )
-
-
-def _rotation(angle: float) -> Matrix:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
 
 
 def _above(confidence: float, faces: list[Face]) -> list[Face]:

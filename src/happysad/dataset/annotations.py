@@ -1,6 +1,5 @@
 """Tables of votes in the forms in which people have them."""
 
-import math
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from happysad.dataset.names import class_number
 from happysad.dataset.tables import Row, read_table
+from happysad.dataset.votes import parse_votes
 from happysad.errors import DatasetError
 
 _PATHS: Final = ("path", "file", "image", "filename", "image name")
@@ -38,8 +38,8 @@ def read_annotations(table: Path) -> list[Row]:
     columns = {name.casefold(): name for name in rows[0].cells} if rows else {}
     path = next((columns[name] for name in _PATHS if name in columns), None)
     if path is None:
-        found = ", ".join(map(repr, columns.values())) or "no rows"
-        raise DatasetError(f"{table}: {found}; a column 'path' is needed")
+        names = ", ".join(map(repr, columns.values())) or "no rows"
+        raise DatasetError(f"{table}: {names}; a column 'path' is needed")
     label = next((columns[name] for name in _LABELS if name in columns), None)
     if label:
         annotator = next((columns[name] for name in _ANNOTATORS if name in columns), None)
@@ -49,19 +49,13 @@ def read_annotations(table: Path) -> list[Row]:
         raise DatasetError(
             f"{table}: no column of votes for happy or sad; name them so, or give path,label"
         )
+    found = []
     for row in rows:
-        for name in answers:
-            value = _number(row.cells[name]) if row.cells[name] else 0.0
-            if value is None or not 0 <= value < math.inf:
-                raise DatasetError(
-                    f"{table}, line {row.line}: {name} is {row.cells[name]!r}; votes are numbers "
-                    "from 0 up"
-                )
-    return [
-        Row(row.line, {"path": _name(row.cells[path]), **counts})
-        for row in rows
-        if (counts := {name: row.cells[name] for name in answers if _number(row.cells[name])})
-    ]
+        given = {name: row.cells[name] for name in answers if row.cells[name]}
+        votes = [parse_votes(table, row.line, name, cell) for name, cell in given.items()]
+        if any(votes):
+            found.append(Row(row.line, {"path": _name(row.cells[path]), **given}))
+    return found
 
 
 def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str | None) -> list[Row]:
@@ -99,11 +93,12 @@ def _name(path: str) -> str:
 def _is_count(rows: list[Row], name: str) -> bool:
     """Return whether most cells of a column that are not empty are numbers."""
     cells = [row.cells[name] for row in rows if row.cells[name]]
-    return 2 * sum(_number(cell) is not None for cell in cells) > len(cells)
+    return 2 * sum(map(_is_number, cells)) > len(cells)
 
 
-def _number(cell: str) -> float | None:
+def _is_number(cell: str) -> bool:
     try:
-        return float(cell)
+        float(cell)
     except ValueError:
-        return None
+        return False
+    return True

@@ -5,6 +5,7 @@ inner ends of the brows raised. All else (skin, hair, clothes, glasses, light, p
 by lot, the same way for both. A few expressions are so slight that they are hard to tell.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,26 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
             label = index % len(LABELS)
             face = draw_face(label, np.random.default_rng((seed, index)), size)
             Image.fromarray(face).save(partial / LABELS[label] / f"face_{index:05d}.png")
+
+
+def draw_scene(faces: Sequence[tuple[int, int]]) -> RgbImage:
+    """Draw faces side by side on a plain ground.
+
+    Args:
+        faces: For each face the class number and the random seed.
+
+    Returns:
+        ``uint8 [480, W, 3]``, RGB; W is 640 for one or two faces, 320 more for each further one.
+    """
+    side, ground = 300, (200, 210, 220)
+    scene = np.full((480, 320 * max(2, len(faces)), 3), ground, np.uint8)
+    step = scene.shape[1] // len(faces)
+    for i, (label, seed) in enumerate(faces):
+        left = i * step + (step - side) // 2
+        scene[90 : 90 + side, left : left + side] = draw_face(
+            label, np.random.default_rng(seed), side
+        )
+    return scene
 
 
 def _background(rng: np.random.Generator, size: int) -> Image.Image:

@@ -48,16 +48,8 @@ def _shares(path: Path, row: Row) -> Shares:
     for name, cell in row.cells.items():
         if name.casefold() in {"path", *NO_ANSWER}:
             continue
-        try:
-            votes = float(cell)
-        except ValueError:
-            votes = math.nan
-        if not 0 <= votes < math.inf:
-            raise DatasetError(
-                f"{path}, line {row.line}: {name} is {cell!r}; votes are numbers from 0 up"
-            )
         number = class_number(name)
-        sums[2 if number is None else number] += votes
+        sums[2 if number is None else number] += parse_votes(path, row.line, name, cell)
     total = sum(sums)
     if not 0 < total < math.inf:
         raise DatasetError(
@@ -65,3 +57,24 @@ def _shares(path: Path, row: Row) -> Shares:
         )
     sad, happy, neither = np.array([votes / total for votes in sums], np.float32).tolist()
     return sad, happy, neither
+
+
+def parse_votes(path: Path, line: int, name: str, cell: str) -> float:
+    """Parse a cell of votes.
+
+    Args:
+        path: The table, for the error message.
+        line: The cell's line, likewise.
+        name: The cell's column, likewise.
+        cell: The text.
+
+    Raises:
+        DatasetError: It is not a finite number from 0 up.
+    """
+    try:
+        votes = float(cell)
+    except ValueError:
+        votes = math.nan
+    if not 0 <= votes < math.inf:
+        raise DatasetError(f"{path}, line {line}: {name} is {cell!r}; votes are numbers from 0 up")
+    return votes

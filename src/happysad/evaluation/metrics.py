@@ -136,11 +136,11 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> fl
     Modern Neural Networks").
 
     Args:
-        labels: ``[N]``, 0 = sad, 1 = happy.
-        probabilities: ``[N]``, P(happy), 0–1.
+        labels: ``[N]``, 0 = sad, 1 = happy; or shares of votes, 0–1.
+        probabilities: ``[N]``, P(happy), 0–1; or a score, to compare with shares.
 
     Returns:
-        0 (what it says comes true) to 1.
+        0 (perfectly calibrated) to 1.
     """
     truth, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)

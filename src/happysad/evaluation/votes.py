@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from happysad.evaluation.metrics import calibration_error
+
 FloatArray = npt.NDArray[np.floating]
 
 CLEAR: Final = 0.6
 """Share of votes from which a face clearly looks happy, sad or neither."""
-
-_BINS: Final = 15
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def vote_metrics(shares: FloatArray, scores: FloatArray, threshold: float | None
         neither=int(neither.sum()),
         neither_happy=_mean((called_happy & ~uncertain)[neither]),
         neither_sad=_mean((~called_happy & ~uncertain)[neither]),
-        calibration_happy=_calibration_error(scores[:, 1], shares[:, 1]),
-        calibration_sad=_calibration_error(scores[:, 0], shares[:, 0]),
+        calibration_happy=calibration_error(shares[:, 1], scores[:, 1]),
+        calibration_sad=calibration_error(shares[:, 0], scores[:, 0]),
     )
 
 
@@ -93,9 +93,3 @@ def most_contested(shares: FloatArray, most: int) -> list[int]:
 
 def _mean(values: npt.NDArray[np.bool_]) -> float | None:
     return float(values.mean()) if len(values) else None
-
-
-def _calibration_error(scores: FloatArray, shares: FloatArray) -> float:
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, scores - shares, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(scores))

@@ -5,14 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.types import Scope
 
-from happysad.dataset.synthetic import draw_face
+from happysad.dataset.synthetic import draw_scene
 from happysad.released import FACES, FOLDER
 from happysad.serving.settings import Settings
 
@@ -71,13 +70,7 @@ def _model_response(path: Path) -> FileResponse:
 
 @cache
 def _draw_sample(name: str) -> bytes:
-    """Draw faces side by side on a plain ground, as JPEG."""
-    faces, side = SAMPLES[name], 300
-    image = Image.new("RGB", (max(2, len(faces)) * 320, 480), (200, 210, 220))
-    step = image.width // len(faces)
-    for i, (label, seed) in enumerate(faces):
-        face = Image.fromarray(draw_face(label, np.random.default_rng(seed), side))
-        image.paste(face, (i * step + (step - side) // 2, 90))
+    """Return a sample as JPEG."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=92)
+    Image.fromarray(draw_scene(SAMPLES[name])).save(file, "JPEG", quality=92)
     return file.getvalue()
