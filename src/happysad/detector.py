@@ -34,7 +34,7 @@ class Detector:
 
     def __init__(
         self,
-        model: str | Path | bytes | None = None,
+        model: str | Path | bytes | Classifier | None = None,
         *,
         crop: Literal["face", "whole"] = "face",
         max_pixels: int = MAX_PIXELS,
@@ -44,8 +44,8 @@ class Detector:
         """Load the model.
 
         Args:
-            model: A `.tflite` file that happysad exported, or its bytes; default: the bundled
-                model.
+            model: A `.tflite` file that happysad exported, its bytes, or a classifier that several
+                detectors share; default: the bundled model.
             crop: What is classified: each detected ``"face"``, or the ``"whole"`` image (its
                 centred square), which must be a crop of one face.
             max_pixels: Images with more pixels are refused.
@@ -56,7 +56,9 @@ class Detector:
         Raises:
             ModelError: The model is missing, damaged, or was not made by happysad.
         """
-        self.classifier = Classifier(model, threads=threads)
+        self.classifier = (
+            model if isinstance(model, Classifier) else Classifier(model, threads=threads)
+        )
         self._face_detector = FaceDetector() if crop == "face" else None
         self._max_pixels = max_pixels
         self._on_stage = on_stage

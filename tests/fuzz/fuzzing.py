@@ -161,7 +161,7 @@ def body() -> Iterator[Reader]:
     from happysad.serving.app import create_app
     from happysad.serving.settings import Settings
 
-    Settings().hand_on()
+    Settings().to_environment()
     with TestClient(create_app(), raise_server_exceptions=False) as client:
 
         def read(content: bytes) -> None:

@@ -71,7 +71,7 @@ def test_a_whole_image_can_be_the_face(server: Server, hopper: Path) -> None:
 
 def test_bodies_that_are_not_images_are_refused(server: Server, hopper: Path) -> None:
     problem(post(server, b""), 400, "no image")
-    problem(post(server, b"hello", "text/plain"), 415, "unknown kind of body")
+    problem(post(server, b"hello", "text/plain"), 415, "unsupported media type")
     problem(post(server, b"hello"), 422, "unreadable image")
     problem(post(server, hopper.read_bytes()[:2000]), 422, "unreadable image")
     form = httpx.post(f"{server.url}/v1/predict", files={"files": ("", b"")})

@@ -4,7 +4,9 @@ import io
 import json
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -111,6 +113,55 @@ def test_a_sample_needs_one_click(page: Page) -> None:
     page.get_by_role("button", name="a group").click()
     expect_summary(page, "3 faces in 1 photo")
     expect(page.locator("#headline")).to_have_text("3 faces: 2 happy, 1 sad")
+
+
+@pytest.fixture
+def proxied(site: Server) -> Iterator[str]:
+    """The address of the page behind a reverse proxy that strips the prefix /faces."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.removeprefix("/faces")
+            if path == self.path:
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            kept = {"content-type": kind} if (kind := self.headers["content-type"]) else {}
+            answer = httpx.request(
+                self.command, site.url + path, content=body, headers=kept, timeout=60
+            )
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name not in ("content-length", "content-encoding", "transfer-encoding"):
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET  # noqa: N815 (the name that http.server calls)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/faces/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("where", ["server", needs_device])
+def test_the_page_works_behind_a_path_prefix(proxied: str, browser: Browser, where: str) -> None:
+    page = browser.new_page()
+    missing: list[str] = []
+    page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
+    page.goto(proxied)
+    if RUNTIME.is_dir():
+        run_on(page, where)
+    page.get_by_role("button", name="a group").click()
+    expect_summary(page, "3 faces in 1 photo")
+    expect(page.locator("#curl")).to_contain_text(f"{proxied}v1/predict")
+    page.close()
+    assert not missing
 
 
 @pytest.mark.parametrize(("score", "text"), [(0.0, "1 %"), (0.5, "50 %"), (0.9999, "99 %")])

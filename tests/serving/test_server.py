@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -186,3 +188,16 @@ def test_a_server_refuses_the_models_that_predict_refuses() -> None:
     assert {name: options[name].default for name in same} == {
         name: getattr(Settings(), name) for name in same
     }
+
+
+def test_a_taken_port_is_an_error_and_nothing_is_announced(server: Server) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "happysad", "serve", "--port", str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{server.port}" in ended.stderr
+    assert "--port" in ended.stderr
+    assert "happysad on http" not in ended.stderr

@@ -62,7 +62,7 @@ def create_app() -> FastAPI:
     Raises:
         HappysadError: The model or the keys cannot be read.
     """
-    settings = Settings.handed_on()
+    settings = Settings.from_environment()
     if starter := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(starter,), daemon=True).start()
     engine, buffers = Engine(settings), Buffers(settings)

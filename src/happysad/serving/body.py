@@ -1,4 +1,4 @@
-"""Read images out of request bodies: into memory only, and never more than is allowed."""
+"""Read images from request bodies, into memory only and within limits."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,21 +14,21 @@ from happysad.serving.problem import Problem, busy
 from happysad.serving.settings import Settings
 
 RAW_NAME: Final = "-"
-"""What an image is called that came as the whole body, as for standard input."""
+"""Name of an image that is the whole body, as for standard input."""
 
 _MULTIPART: Final = "multipart/form-data"
 _RAW: Final = ("image/", "application/octet-stream")
 _MAX_FIELDS: Final = 100
-"""Text fields that a form may have; they are ignored."""
+"""Maximum number of text fields in a form; they are ignored."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a request brought.
+    """The images of a request.
 
     Attributes:
-        images: Name and bytes of each.
-        whole: Whether the one image was the body, not a part of a form.
+        images: Name and content of each.
+        whole: Whether the body was one image rather than a form.
     """
 
     images: list[tuple[str, bytes]]
@@ -36,12 +36,12 @@ class Body:
 
 
 class _InMemory(MultiPartParser):
-    # Starlette would write larger parts to disk, but images must stay in memory.
+    # Starlette writes larger parts to disk; images are never stored.
     spool_max_size = 2**62
 
 
 class Buffers:
-    """Bounds what all bodies together take up in memory."""
+    """Limits the memory that all request bodies take together."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -49,11 +49,11 @@ class Buffers:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[Body]:
-        """Read a request's images; they count as held in memory until the block ends.
+        """Read a request's images; they count towards the limit until the block ends.
 
         Raises:
-            Problem: The body is too large, of another kind, empty or malformed, or there is no
-                memory for it now.
+            Problem: The body is too large, of an unsupported type, empty or malformed, or the
+                limit on memory is reached.
         """
         taken = 0
 
@@ -76,13 +76,13 @@ class Buffers:
             elif kind.startswith(_RAW):
                 content = b"".join([chunk async for chunk in stream()])
                 if not content:
-                    raise Problem(400, "no image", "the body is empty: send an image's bytes")
+                    raise Problem(400, "no image", "the body is empty; send the bytes of an image")
                 yield Body([(RAW_NAME, content)], whole=True)
             else:
                 hint = "; decode base64 and send the bytes" if kind == "application/json" else ""
                 raise Problem(
                     415,
-                    "unknown kind of body",
+                    "unsupported media type",
                     f"Content-Type {kind or 'missing'!r}: send image/… or {_MULTIPART}{hint}",
                     {"Accept-Post": f"image/*, {_MULTIPART}"},
                 )
@@ -109,21 +109,21 @@ class Buffers:
         finally:
             await form.close()
         if not uploads:
-            raise Problem(400, "no image", "the form holds no file: add at least one image")
+            raise Problem(400, "no image", "the form contains no file; add at least one image")
         return uploads
 
     def _take(self, size: int) -> None:
         self._bytes += size
         metrics.BUFFER.inc(size)
         if size > 0 and self._bytes > self._settings.max_buffer:
-            raise busy("the server's memory for images is full")
+            raise busy("the server's limit on memory for images is reached")
 
     def _too_large(self) -> Problem:
         limit = self._settings.max_body
-        # What the client still sends is not read: the connection cannot go on.
+        # The rest of the body is not read, so the connection cannot be reused.
         return Problem(
             413,
             "body too large",
-            f"the body may have {limit:,} bytes at most: send fewer or smaller images",
+            f"the body is larger than {limit:,} bytes; send fewer or smaller images",
             {"Connection": "close"},
         )

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from happysad.classifier import Classifier
 from happysad.detector import Detector
 from happysad.records import ImageRecord, image_record
 from happysad.serving import metrics
@@ -35,9 +36,10 @@ class Engine:
         Raises:
             ModelError: The file is missing, damaged, or was not made by happysad.
         """
+        classifier = Classifier(settings.model)
         self.detectors: dict[Crop, Detector] = {
             crop: Detector(
-                settings.model,
+                classifier,
                 crop=crop,
                 max_pixels=settings.max_pixels,
                 on_stage=self._observe,

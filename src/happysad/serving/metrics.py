@@ -1,4 +1,4 @@
-"""What Prometheus is told. No image, name, address or key is ever part of it."""
+"""Metrics for Prometheus. They never contain an image, a file name, an address or a key."""
 
 import os
 from typing import Final
@@ -19,27 +19,31 @@ from happysad.serving.settings import METRICS_VARIABLE
 
 _SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
-REQUESTS: Final = Counter("happysad_requests_total", "Requests answered.", ("path", "status"))
+REQUESTS: Final = Counter(
+    "happysad_requests_total", "Requests, by path and status.", ("path", "status")
+)
 LATENCY: Final = Histogram(
-    "happysad_request_seconds", "From the request to the answer.", ("path",), buckets=_SECONDS
+    "happysad_request_seconds", "Time from request to response.", ("path",), buckets=_SECONDS
 )
 STAGES: Final = Histogram(
     "happysad_stage_seconds",
-    "Of one image: waiting, finding (and decoding), cutting, classifying.",
+    "Time of an image's stages: wait, detect (including decoding), crop, classify.",
     ("stage",),
     buckets=(0.001, 0.002, *_SECONDS),
 )
-FACES: Final = Counter("happysad_faces_total", "Faces answered for.", ("label",))
+FACES: Final = Counter("happysad_faces_total", "Faces, by label.", ("label",))
 IMAGES: Final = Counter("happysad_images_total", "Images, by status.", ("status",))
-REJECTED: Final = Counter("happysad_rejected_total", "Requests not answered.", ("reason",))
-QUEUE: Final = Gauge("happysad_queue", "Images waiting or worked on.", multiprocess_mode="livesum")
+REJECTED: Final = Counter("happysad_rejected_total", "Requests refused, by reason.", ("reason",))
+QUEUE: Final = Gauge(
+    "happysad_queue", "Images waiting or being predicted.", multiprocess_mode="livesum"
+)
 BUFFER: Final = Gauge(
-    "happysad_buffer_bytes", "Bytes of bodies in memory.", multiprocess_mode="livesum"
+    "happysad_buffer_bytes", "Bytes of request bodies in memory.", multiprocess_mode="livesum"
 )
 
 
 def exposition() -> Response:
-    """Write all figures in Prometheus's text format, added up over the worker processes."""
+    """Return all metrics in Prometheus's text format, summed over worker processes."""
     registry = REGISTRY
     if METRICS_VARIABLE in os.environ:
         registry = CollectorRegistry()

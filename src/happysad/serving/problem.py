@@ -1,4 +1,4 @@
-"""Errors as the clients see them: RFC 9457, "Problem Details for HTTP APIs"."""
+"""Error responses: RFC 9457, "Problem Details for HTTP APIs"."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse
 MEDIA_TYPE: Final = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 (what RFC 9457 calls it)
-    """A request that is not answered, and why.
+class Problem(Exception):  # noqa: N818 (the term of RFC 9457)
+    """A request that is refused.
 
     Attributes:
         status: HTTP status.
-        reason: A word or two for programs and metrics, such as ``"body too large"``.
-        detail: A sentence for people: what was wrong, and what to do.
-        headers: More headers of the response.
+        reason: Short, for programs and metrics, such as ``"body too large"``.
+        detail: For people: what is wrong and what to do.
+        headers: Additional headers of the response.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Problem(Exception):  # noqa: N818 (what RFC 9457 calls it)
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """Write the problem down."""
+        """Return the problem as JSON."""
         content = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -39,5 +39,5 @@ class Problem(Exception):  # noqa: N818 (what RFC 9457 calls it)
 
 
 def busy(detail: str) -> Problem:
-    """The server has no room for the request now."""
+    """Return the problem of a full queue or memory: 503 with Retry-After."""
     return Problem(503, "busy", f"{detail}; try again in a moment", {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""What the API takes and gives, for its OpenAPI description; docs/predict-output.md explains it."""
+"""Requests and responses as OpenAPI describes them; docs/predict-output.md explains the fields."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +14,7 @@ class ScoresRecord(BaseModel):
 
 
 class FaceRecord(BaseModel):
-    """One face: where it is, and the answer."""
+    """One face: its position, scores and label."""
 
     box: list[float] = Field(
         min_length=4, max_length=4, description="Left, top, width, height, pixels."
@@ -22,22 +22,22 @@ class FaceRecord(BaseModel):
     landmarks: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         description="Right eye, left eye, nose, right and left corner of the mouth."
     )
-    confidence: float = Field(ge=0, le=1, description="How sure the face detector is of the face.")
+    confidence: float = Field(ge=0, le=1, description="The face detector's score.")
     label: Literal["happy", "sad", "uncertain"]
     scores: ScoresRecord
     probability: float = Field(ge=0, le=1, description="P(happy) among happy and sad.")
 
 
 class ImageRecord(BaseModel):
-    """One image: a line of what `happysad predict --json` prints."""
+    """One image: a line of `happysad predict --json`."""
 
     schema_: Literal[2] = Field(alias="schema")
-    path: str = Field(description='The file\'s name in the form; "-" for a whole body.')
+    path: str = Field(description='The file name in the form; "-" where the body is the image.')
     status: Literal["ok", "no face", "error"]
     width: int | None
     height: int | None
     faces: list[FaceRecord]
-    error: str | None = Field(default=None, description="Only where status is error.")
+    error: str | None = Field(default=None, description="Only if the status is error.")
 
 
 class ProblemRecord(BaseModel):
@@ -46,18 +46,18 @@ class ProblemRecord(BaseModel):
     type: Literal["about:blank"]
     title: str
     status: int
-    reason: str = Field(description="A few fixed words, for programs.")
-    detail: str = Field(description="What was wrong, and what to do.")
+    reason: str = Field(description="A fixed short text, for programs.")
+    detail: str = Field(description="What is wrong and what to do.")
 
 
 class ModelRecord(BaseModel):
-    """The model that answers."""
+    """The model in use."""
 
     happysad: str = Field(description="The server's version.")
     labels: list[str]
     sha256: str = Field(description="Of the model file.")
     input_size: int
-    crop_margin: float = Field(description="Side of a crop, in sides of the face's box.")
+    crop_margin: float = Field(description="Side of a crop divided by the side of the face's box.")
     crop_level: bool = Field(description="Whether crops are rotated so that the eyes are level.")
     output: Literal["sigmoid", "softmax"]
     threshold: float = Field(description='Below it, the label is "uncertain".')
@@ -67,33 +67,35 @@ class ModelRecord(BaseModel):
     data_fingerprint: str
     exported_by: str
     created: str
-    figures: dict[str, Any] | None = Field(description="Of the released model: its test.")
-    card: str | None = Field(description="Of the released model: its card, Markdown.")
+    figures: dict[str, Any] | None = Field(description="Test metrics of the bundled model.")
+    card: str | None = Field(description="Model card of the bundled model, Markdown.")
 
 
 _REASONS: Final = {
     400: "The body is empty or malformed.",
     401: "No API key, or a wrong one.",
-    408: "It took too long.",
+    408: "The request took too long.",
     413: "The body is too large.",
     415: "The body is neither an image nor a form.",
-    422: "The one image cannot be read.",
-    503: "Too busy now: try again after Retry-After seconds.",
+    422: "The image cannot be read.",
+    503: "The server is busy; try again after Retry-After seconds.",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the errors of a route."""
+    """Describe a route's error responses."""
     content = {"application/problem+json": {"schema": ProblemRecord.model_json_schema()}}
     return {status: {"description": _REASONS[status], "content": content} for status in statuses}
 
 
-def images(most: int) -> dict[str, Any]:
-    """Describe the body of a request that brings images, at most so many in a form."""
+def images(max_images: int) -> dict[str, Any]:
+    """Describe the body of a request with images, at most ``max_images`` in a form."""
     file = {"type": "string", "format": "binary"}
     form = {
         "type": "object",
-        "properties": {"files": {"type": "array", "minItems": 1, "maxItems": most, "items": file}},
+        "properties": {
+            "files": {"type": "array", "minItems": 1, "maxItems": max_images, "items": file}
+        },
         "required": ["files"],
     }
     content = {"multipart/form-data": {"schema": form}, "image/*": {"schema": file}}

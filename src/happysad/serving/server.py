@@ -1,8 +1,9 @@
-"""Run the application: sockets, worker processes, and an end that loses no request."""
+"""Run the HTTP application: port, worker processes, and a shutdown that loses no request."""
 
 import asyncio
 import os
 import signal
+import socket
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from happysad.classifier import Classifier
+from happysad.errors import HappysadError
 from happysad.serving.settings import METRICS_VARIABLE, Settings
 
 _HEADER_SECONDS: Final = 10
@@ -19,7 +21,7 @@ _GRACE_SECONDS: Final = 0.5
 
 
 class _Protocol(HttpToolsProtocol):
-    """Closes connections that take their time to say what they want; uvicorn's would wait."""
+    """Closes connections whose headers do not arrive in time; uvicorn's protocol waits forever."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -38,7 +40,7 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        # Of a connection that has just been made, the request may be on its way.
+        # The request of a connection that has just been opened may be on its way.
         self.loop.call_later(_GRACE_SECONDS, super().shutdown)
 
     def _expect_headers(self) -> None:
@@ -53,18 +55,19 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
     Raises:
-        HappysadError: The model or the keys cannot be read.
+        HappysadError: The model or the keys cannot be read, or the port is taken.
     """
-    # In a worker, these errors would end in uvicorn's traceback.
+    # In a worker process, these errors would end in uvicorn's traceback.
     Classifier(settings.model)
     settings.keys()
+    _check_port(host, port)
     print(f"happysad on http://{host}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    settings.hand_on()
+    settings.to_environment()
     with ExitStack() as stack:
         if workers > 1:
-            # Must be there before the workers import what counts.
-            figures = tempfile.TemporaryDirectory(prefix="happysad-metrics-")
-            os.environ[METRICS_VARIABLE] = stack.enter_context(figures)
+            # The workers' metrics library reads the variable when it is imported.
+            folder = tempfile.TemporaryDirectory(prefix="happysad-metrics-")
+            os.environ[METRICS_VARIABLE] = stack.enter_context(folder)
         else:
             # uvicorn raises the signal again after shutdown, and this handler receives it.
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -82,3 +85,19 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             log_level="warning",
             ws="none",
         )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Fail before the address is announced; uvicorn would log the error and exit."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            if os.name == "posix":
+                # As uvicorn does: connections of a server that has just ended do not matter.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise HappysadError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host, "
+            "or end the program that uses it"
+        ) from error

@@ -1,4 +1,4 @@
-"""What a server allows: limits, keys and where the model is."""
+"""Settings of a server: limits, keys, the model."""
 
 import json
 import os
@@ -11,29 +11,30 @@ from happysad.image import MAX_PIXELS
 from happysad.released import FOLDER, MODEL
 
 VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"
-"""Hands the settings on to worker processes."""
+"""Environment variable that passes the settings to worker processes."""
 
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder where several worker processes add up their figures."""
+"""Environment variable with the folder where worker processes share their metrics."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server works.
+    """Settings of a server.
 
     Attributes:
-        model: A `.tflite` file, or None for the released model.
-        threads: Images that one worker process works on at once.
-        queue: Images that may wait for their turn in one worker process; past it, 503.
-        max_body: Largest request body, bytes.
-        max_pixels: Largest image, pixels.
-        max_images: Most images in one request.
-        max_buffer: Bytes that all bodies of one worker process may take up at once; past it, 503.
-        timeout: Seconds for a request, from its first byte to the answer.
-        idle: Seconds after which a connection without a request is closed.
-        keys_file: File with one API key a line, or None: everybody may ask.
-        origins: Other sites whose pages may ask (CORS).
-        runtime: Folder with LiteRT.js, for the page's mode "on this device", or None.
+        model: A `.tflite` file; None is the bundled model.
+        threads: Images that a worker process predicts at once.
+        queue: Images that may wait in a worker process; further requests get 503.
+        max_body: Maximum size of a request body, bytes.
+        max_pixels: Maximum pixels of an image.
+        max_images: Maximum number of images in a request.
+        max_buffer: Maximum bytes of all request bodies in a worker process; further requests get
+            503.
+        timeout: Time limit of a request, upload included, seconds.
+        idle: Seconds after which idle connections are closed.
+        keys_file: File with one API key per line; None means that no key is needed.
+        origins: Origins that browsers may call from (CORS).
+        runtime: Folder with LiteRT.js, for running on the visitor's device, or None.
     """
 
     model: str | None = None
@@ -51,16 +52,16 @@ class Settings:
 
     @property
     def model_file(self) -> Path:
-        """Where the model is."""
+        """The model's path."""
         return Path(self.model) if self.model else FOLDER / MODEL
 
-    def hand_on(self) -> None:
-        """Leave the settings where `handed_on` finds them in every process started from here."""
+    def to_environment(self) -> None:
+        """Write the settings to the environment, which worker processes inherit."""
         os.environ[VARIABLE] = json.dumps(asdict(self))
 
     @classmethod
-    def handed_on(cls) -> "Settings":
-        """Read the settings that the starting process left."""
+    def from_environment(cls) -> "Settings":
+        """Read the settings that `to_environment` wrote."""
         values = json.loads(os.environ[VARIABLE])
         return cls(**values | {"origins": tuple(values["origins"])})
 
@@ -68,7 +69,7 @@ class Settings:
         """Read the API keys.
 
         Raises:
-            HappysadError: The file cannot be read, or holds no key.
+            HappysadError: The file cannot be read, or contains no key.
         """
         if self.keys_file is None:
             return ()
@@ -78,5 +79,5 @@ class Settings:
             raise HappysadError(f"{self.keys_file}: cannot be read ({error.strerror})") from error
         keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith(b"#"))
         if not keys:
-            raise HappysadError(f"{self.keys_file}: holds no key; write one a line")
+            raise HappysadError(f"{self.keys_file}: contains no key; write one per line")
         return keys

@@ -190,7 +190,7 @@ $("snapshot").addEventListener("click", async () => {
 $("samples").addEventListener("click", async ({ target }) => {
   const name = target.closest("button")?.dataset.sample;
   if (!name) return;
-  const response = await fetch(`/samples/${name}.jpg`);
+  const response = await fetch(`samples/${name}.jpg`);
   addPhotos([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
 });
 $("downloads").addEventListener("click", ({ target }) => save(target.dataset.save));
@@ -212,6 +212,8 @@ $("modes").hidden = !hasRuntime;
 const wanted = hasRuntime ? localStorage.getItem(STORED_MODE) ?? "device" : "server";
 $("where").querySelector(`[value=${wanted}]`).checked = true;
 changeMode();
-$("curl").textContent = `curl ${location.origin}/v1/predict -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
-$("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${location.origin}/v1/predict", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
+// Relative, as every address here: behind a proxy the page may have a path of its own.
+const predictUrl = new URL("v1/predict", document.baseURI).href;
+$("curl").textContent = `curl ${predictUrl} -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
+$("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${predictUrl}", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
 describe().catch((error) => explain(error, () => {}));

@@ -3,14 +3,14 @@
 import { cropFace, openFaceDetector } from "./faces.js";
 import { readPixels } from "./pixels.js";
 
-const RUNTIME = "/litert/core";
+const RUNTIME = new URL("litert/core", document.baseURI).href;
 
 /** Load runtime and models; resolves to a function from an image on a canvas to a record. */
 export async function openDevice(info) {
   const runtime = await import(`${RUNTIME}/dist/index.js`);
   await runtime.loadLiteRt(`${RUNTIME}/wasm/`);
-  const detect = await openFaceDetector(runtime, "/faces.tflite");
-  const classifier = await runtime.loadAndCompile("/model.tflite", { accelerator: "wasm" });
+  const detect = await openFaceDetector(runtime, "faces.tflite");
+  const classifier = await runtime.loadAndCompile("model.tflite", { accelerator: "wasm" });
   const size = info.input_size;
 
   async function classify(crop) {

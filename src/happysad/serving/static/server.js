@@ -21,11 +21,11 @@ async function request(path, options, key) {
   throw new Refused(response.status, problem.detail ?? `The server answered with status ${response.status}.`, wait);
 }
 
-export const describeModel = (key) => request("/v1/model", {}, key);
+export const describeModel = (key) => request("v1/model", {}, key);
 
 /** Send one image; resolves to its record. */
 export function askServer(blob, key) {
   // The content decides, not the type that the browser derives from the file's name.
   const type = blob.type.startsWith("image/") ? blob.type : "image/unknown";
-  return request("/v1/predict", { method: "POST", body: blob, headers: { "Content-Type": type } }, key);
+  return request("v1/predict", { method: "POST", body: blob, headers: { "Content-Type": type } }, key);
 }
