@@ -1,8 +1,10 @@
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -249,7 +251,7 @@ def test_an_import_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     [
         (b"", "has the columns none; needed are path,label"),
         (b"file,emotion\na.png,happy\n", "has the columns 'file', 'emotion'; needed are"),
-        (b"path,label\n", "holds no rows"),
+        (b"path,label\n", "contains no rows"),
         (b"path,label\nmissing.png,sad\n", "no row could be used.*missing.png: no such file"),
         (b"path,label\nshort\n", "no row could be used.*line 2: has no label"),
         (b"PAR1 and nothing more", "a damaged Parquet file"),
@@ -276,7 +278,7 @@ def test_parquet_that_is_damaged_or_of_another_kind(tmp_path: Path) -> None:
     whole.write_bytes(bytes(content))
     with pytest.raises(DatasetError, match="a damaged Parquet file"):
         import_dataset(whole, tmp_path / "out")
-    with pytest.raises(DatasetError, match=r"no \.parquet file"):
+    with pytest.raises(DatasetError, match=r"neither a .parquet file nor an image"):
         (tmp_path / "empty").mkdir()
         import_dataset(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(DatasetError, match="cannot be read"):
@@ -307,3 +309,41 @@ def test_other_emotions_are_kept_if_asked_for(tmp_path: Path) -> None:
     assert len(done.bad) == 1, "a label that leads elsewhere is no folder's name"
     assert len(scan(folder)) == 2, "and they are only looked at where they are asked for"
     assert sorted(s.label for s in scan(folder, others=True)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_folders_with_other_names_become_the_two_classes(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    source = tmp_path / "fotos"
+    paths = [
+        "train/glücklich/a.png", "train/traurig/a.png", "train/wütend/a.png",
+        "test/glücklich/tief/b.png", "lose.png",
+    ]  # fmt: skip
+    for number, name in enumerate(paths):
+        path = source / unicodedata.normalize(form, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image(number * 40))
+    with pytest.raises(DatasetError, match="--labels 'sad=0,happy=1'"):
+        import_dataset(source, tmp_path / "without")
+    labels = parse_labels("sad=traurig,happy=glücklich")
+    done = import_dataset(source, tmp_path / "out", labels=labels)
+    assert files(tmp_path / "out") == [
+        "test/happy/b.png",
+        "training/happy/a.png",
+        "training/sad/a.png",
+    ]
+    assert done.left_out == {"wütend": 1}
+    assert len(done.bad) == 1 and "lose.png: has no label" in done.bad[0]
+
+
+def test_a_class_with_another_name_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
+    for name in ("Happy Faces", "sad"):
+        (tmp_path / "my faces" / name).mkdir(parents=True)
+        (tmp_path / "my faces" / name / "a.png").write_bytes(image(9))
+    with pytest.raises(DatasetError) as refused:
+        scan(tmp_path / "my faces")
+    assert f"happysad dataset import '{tmp_path}/my faces' --out NEW --labels" in str(refused.value)
+    labels = parse_labels("sad=sad,happy=Happy Faces")
+    import_dataset(tmp_path / "my faces", tmp_path / "out", labels=labels)
+    assert len(scan(tmp_path / "out" / "training")) == 2

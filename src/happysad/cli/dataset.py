@@ -34,8 +34,9 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            help="fer2013.csv, a Parquet file or folder from Hugging Face, or a CSV with the "
-            "columns path,label (optionally group,split). The content decides."
+            help="fer2013.csv, a Parquet file or folder from Hugging Face, a CSV with the columns "
+            "path,label (optionally group,split), or a folder with a subfolder of images for each "
+            "label. The content decides."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to create; it must not exist.")],
@@ -74,6 +75,7 @@ def import_(
     Examples:
       happysad dataset import fer2013.csv --out fer2013
       happysad dataset import train.parquet --out faces --labels sad=4,happy=3
+      happysad dataset import caras --out faces --labels sad=triste,happy=feliz
       happysad dataset import fer2013.csv --out fer --votes fer2013new.csv
     """
     from rich.console import Console

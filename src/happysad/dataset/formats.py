@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from happysad.dataset.scan import OTHER, images_below
 from happysad.dataset.tables import LONGEST_CELL
 from happysad.errors import DatasetError, ImageError
 
@@ -32,6 +34,8 @@ _SPLITS: Final = {
     "publictest": "public_test",
     "privatetest": "private_test",
 }
+
+_SPLIT_FOLDERS: Final = {*_SPLITS, *_SPLITS.values(), "test", "testing"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ def open_source(source: Path) -> tuple[int, Iterator[Row]]:
     """Open a source and detect its format.
 
     Supported are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
-    columns path and label (and group and split), and Parquet as Hugging Face writes it: a file,
-    or a folder that holds some.
+    columns path and label (and group and split), Parquet as Hugging Face writes it: a file or a
+    folder that contains some, and a folder with a subfolder of images for each label, below
+    folders such as train/ and test/ if there are splits.
 
     Returns:
         The approximate number of rows, and an iterator that reads them.
@@ -75,9 +80,7 @@ def open_source(source: Path) -> tuple[int, Iterator[Row]]:
     try:
         if source.is_dir():
             files = sorted(source.rglob("*.parquet"))
-            if not files:
-                raise DatasetError(f"{source}: no .parquet file in this folder")
-            return _open_parquet(files)
+            return _open_parquet(files) if files else _open_folder(source)
         with source.open("rb") as file:
             if file.read(4) == b"PAR1":
                 return _open_parquet([source])
@@ -145,6 +148,32 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
         name=cells["path"],
         read=lambda: _file(source.parent / cells["path"]),
         group=cells.get("group") or None,
+    )
+
+
+def _open_folder(source: Path) -> tuple[int, Iterator[Row]]:
+    paths = sorted(images_below(source))
+    if not paths:
+        raise DatasetError(f"{source}: neither a .parquet file nor an image in this folder")
+    return len(paths), (_folder_row(source, *item) for item in enumerate(paths, start=1))
+
+
+def _folder_row(source: Path, number: int, path: Path) -> Row:
+    relative = path.relative_to(source)
+    *folders, _ = relative.parts
+    split = None
+    if len(folders) > 1 and folders[0].casefold() in _SPLIT_FOLDERS:
+        split = folders.pop(0)
+    if len(folders) > 1 and folders[0] == OTHER:
+        folders.pop(0)
+    return Row(
+        number=number,
+        where=str(path),
+        # macOS decomposes letters with accents.
+        labels=_spellings(unicodedata.normalize("NFC", folders[0]) if folders else ""),
+        split=split_name(split),
+        name=relative.as_posix(),
+        read=lambda: _file(path),
     )
 
 

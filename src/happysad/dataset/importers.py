@@ -63,7 +63,7 @@ def parse_labels(text: str) -> dict[str, int]:
         DatasetError: The text has another form, or lacks a class.
     """
     meaning = {}
-    for part in text.split(","):
+    for part in unicodedata.normalize("NFC", text).split(","):
         name, equals, value = part.partition("=")
         number = class_number(name)
         if not equals or number is None or not value.strip():
@@ -208,10 +208,10 @@ def _note_group(folder: Path, image: Path, group: str) -> None:
 
 
 def _nothing_found(source: Path, done: ImportResult) -> str:
-    if done.bad:
+    if done.bad and not done.left_out:
         return f"{source}: no row could be used, the first because: {done.bad[0]}"
     if not done.left_out:
-        return f"{source}: holds no rows"
+        return f"{source}: contains no rows"
     found = ", ".join(f"{label!r} ({count})" for label, count in done.left_out.most_common(10))
     return (
         f"{source}: no happy or sad image, its labels are {found}; if two of them mean sad and "

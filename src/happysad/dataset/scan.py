@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,12 +79,12 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
             continue
         label = class_number(entry.name) if entry.is_dir() else None
         if label is not None:
-            samples += [Sample(path, label) for path in _images(entry)]
+            samples += [Sample(path, label) for path in images_below(entry)]
         else:
             _refuse_images(folder, entry)
     if others:
         for label, name in list(enumerate(classes(folder)))[len(LABELS) :]:
-            samples += [Sample(path, label) for path in _images(folder / name)]
+            samples += [Sample(path, label) for path in images_below(folder / name)]
     samples.sort(key=lambda sample: sample.path)
     _check_classes(folder, samples)
     names = [sample.path.relative_to(folder).as_posix() for sample in samples]
@@ -97,8 +98,11 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
     return samples
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the images below a folder; links are followed, each folder once."""
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield the image files below a folder.
+
+    Hidden files and folders are ignored; links are followed, each folder once.
+    """
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -116,15 +120,17 @@ def _refuse_images(folder: Path, entry: Path) -> None:
     """Raise an error for images outside the class folders, whose label is unknown."""
     if entry.is_file() and is_image_file(entry):
         raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
-    if not entry.is_dir() or next(_images(entry), None) is None:
+    if not entry.is_dir() or next(images_below(entry), None) is None:
         return
     if any(class_number(inner.name) is not None for inner in entry.iterdir()):
         raise DatasetError(
             f"{folder}: holds {entry.name}/, which has the class folders; give {entry} instead"
         )
     raise DatasetError(
-        f"{folder}: class {entry.name!r} is neither happy nor sad; move the folder to "
-        f"{folder / OTHER} (known classes: {', '.join(NAMES)})"
+        f"{folder}: class {entry.name!r} is neither happy nor sad (known names: "
+        f"{', '.join(NAMES)}). If it is one of them under another name, copy the dataset with "
+        f"happysad dataset import {shlex.quote(str(folder))} --out NEW --labels 'sad=NAME,"
+        f"happy=NAME'; otherwise move the folder to {folder / OTHER}"
     )
 
 
