@@ -19,7 +19,7 @@ help:
 	@echo "make audit          ask PyPI for known holes in what is installed; needs its network"
 	@echo "make sbom           list what is installed in build/sbom.json, CycloneDX"
 	@echo "make lowest         test with the lowest versions that pyproject.toml allows"
-	@echo "make release-model DATA=fer2013 [WEIGHTS=file]: train the bundled model, in about an hour"
+	@echo "make release-model DATA=fer2013 [WEIGHTS=file]: train and export the bundled model, in minutes"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(shell test -e $@ || echo --clear) .venv

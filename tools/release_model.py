@@ -1,16 +1,11 @@
-"""Train the bundled model on FER2013 three times, average the weights, place the files.
+"""Train the bundled model on FER2013, export it, place the files.
 
     python tools/release_model.py FER2013 [WEIGHTS] [OUT]
 
 FER2013 is laid out as tools/release_data.py expects; WEIGHTS are the initial weights (default:
-happysad, the bundled ones). OUT (build/release) gets the data, the runs and the exports. After an
-interruption, run the same command again. At the end src/happysad/models/ contains the new model,
-weights and checksums.
-
-The trainings differ in their seed and start from the same weights, so the mean of their weights is
-a better network than each of them: Wortsman et al. 2022, "Model soups". An image that one of them
-held back, the others trained on: the average's validation metrics are optimistic, and only the test
-set measures it.
+happysad, the bundled ones, which tools/distill.py makes on a GPU). OUT (build/release) gets the
+data, the run and the exports. After an interruption, run the same command again. At the end
+src/happysad/models/ contains the new model, weights and checksums.
 """
 
 import shutil
@@ -18,7 +13,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from release_data import lay_out
 
 from happysad import released
@@ -29,7 +23,6 @@ from happysad.training.network import load_network, write_weights
 from happysad.training.recipe import read_recipe
 from happysad.training.train import train
 
-SEEDS = (0, 1, 2)
 RECIPE = Path(__file__).parent.parent / "recipes" / "release.toml"
 
 
@@ -39,11 +32,8 @@ def main() -> None:
     data, run = Path(out, "data"), Path(out, "release")
     if not data.exists():
         lay_out(Path(source), data)
-    runs = [Path(out, f"seed-{seed}") for seed in SEEDS]
-    for seed, each in zip(SEEDS, runs, strict=True):
-        recipe = replace(read_recipe(str(RECIPE)), weights=weights, seed=seed)
-        train(data / "training", recipe, each, resume=True, on_epoch=_print_epoch)
-    average(runs, run)
+    recipe = replace(read_recipe(str(RECIPE)), weights=weights)
+    train(data / "training", recipe, run, resume=True, on_epoch=_print_epoch)
     exports = {entry.precision: entry for entry in export_run(run, PRECISIONS).exports}
     for entry in exports.values():
         loss = entry.comparison.loss
@@ -53,16 +43,6 @@ def main() -> None:
     shutil.copyfile(exports["int8"].path, released.FOLDER / released.MODEL)
     write_weights(load_network(run / "model.keras"), released.FOLDER / released.WEIGHTS)
     released.write_sums()
-
-
-def average(runs: list[Path], out: Path) -> None:
-    """Make a run directory with the mean of the weights, otherwise a copy of the first run."""
-    networks = [load_network(run / "model.keras") for run in runs]
-    weights = zip(*(network.get_weights() for network in networks), strict=True)
-    networks[0].set_weights([np.mean(arrays, axis=0, dtype=np.float64) for arrays in weights])
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(runs[0], out)
-    networks[0].save(out / "model.keras")
 
 
 def _print_epoch(row: Epoch) -> None:

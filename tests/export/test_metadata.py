@@ -7,6 +7,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
 from happysad.classifier import PRECISIONS, Classifier, Precision
 
@@ -117,3 +118,21 @@ def test_weights_lie_inside_the_flatbuffer_and_aligned(
         if not buffer.DataIsNone():
             start = buffer.DataAsNumpy().ctypes.data - whole.ctypes.data
             assert start % 16 == 0
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_program_that_scales_pixels_to_one_gets_the_same_answer(
+    model_files: Files, precision: Precision
+) -> None:
+    """As TensorFlow's guide to quantised models: divide by the scale, add the zero point."""
+    crops = np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32, 3), np.uint8)
+    interpreter = Interpreter(str(model_files[precision]))
+    interpreter.allocate_tensors()
+    stated, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    for crop in crops:
+        scale, zero_point = stated["quantization"]
+        scaled = np.rint(crop / np.float32(255) / scale + zero_point).astype(stated["dtype"])
+        interpreter.set_tensor(stated["index"], scaled)
+        interpreter.invoke()
+        expected = Classifier(model_files[precision]).scores(crop)
+        assert interpreter.get_tensor(answer["index"]) == pytest.approx(expected, abs=1e-6)

@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.floating]
 
 # Range of thresholds, and the share of happy and sad faces that may be uncertain.
 _SIGMOID: Final = (0.50, 0.65, 0.05)
-_SOFTMAX: Final = (0.30, 0.60, 0.07)
+_SOFTMAX: Final = (0.30, 0.60, 0.08)
 
 
 def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:

@@ -48,6 +48,7 @@ def add_metadata(graph: bytes, info: ModelInfo, recipe: dict[str, Any]) -> bytes
     """
     model = schema.ModelT.InitFromPackedBuf(graph, 0)
     model.description = "happysad: P(sad) and P(happy) of a face"
+    _state_input_scale(model)
     for stored in model.buffers:
         # The quantiser puts weights behind the flatbuffer; inside, every reader finds them.
         if stored.offset > 1:
@@ -76,6 +77,18 @@ def add_metadata(graph: bytes, info: ModelInfo, recipe: dict[str, Any]) -> bytes
         archive.writestr(zipfile.ZipInfo(_LABELS_FILE), "\n".join(LABELS) + "\n")
         archive.writestr(zipfile.ZipInfo(INFO_FILE), json.dumps(document, indent=2))
     return file.getvalue()
+
+
+def _state_input_scale(model: Any) -> None:
+    """Say that a pixel of 255 is 1.0.
+
+    The graph casts its input and never reads this. Programs that scale pixels to 0–1 do: following
+    TensorFlow's guide, they divide by the input's scale, which without this is 0.
+    """
+    subgraph = model.subgraphs[0]
+    stated = schema.QuantizationParametersT()
+    stated.scale, stated.zeroPoint = np.array([1 / 255], np.float32), np.array([0], np.int64)
+    subgraph.tensors[subgraph.inputs[0]].quantization = stated
 
 
 def _model_metadata(info: ModelInfo) -> bytes:
