@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,6 +21,8 @@ from happysad.cli import VERBS
 
 if not all(find_spec(module) for module in ("twine", "uv")):
     pytest.skip("the group build is not installed", allow_module_level=True)
+
+RUNTIME = ROOT / "node_modules" / "@litertjs"
 
 # The environment must not see this checkout.
 ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -143,12 +146,32 @@ def test_a_verb_names_the_extra_that_it_needs(light: Install, command: str, extr
     assert extra in ("video", VERBS[command.split()[0]])
 
 
+def expect_an_answer_on_the_device(url: str) -> None:
+    """Open the page in a browser, let the device answer, and see that nothing was sent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or pytest.skip("no Chromium here: apt install chromium")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        sent: list[str] = []
+        page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
+        page.goto(url)
+        page.get_by_label("this device").check()
+        page.get_by_role("button", name="a group").click()
+        status = page.locator("#status")
+        playwright.expect(status).to_have_text("3 faces in 1 photo", timeout=60_000)
+        browser.close()
+    assert not sent
+
+
 def test_the_extra_serve_serves(distributions: list[Path], tmp_path: Path) -> None:
     made = install(distributions[0], tmp_path, "[serve]")
     assert {extra for extra, found in made.extras().items() if found} == {"serve"}
     with serving(python=made.python) as server:
         page = httpx.get(server.url)
         assert page.status_code == 200 and "<title>" in page.text
+        if RUNTIME.is_dir():
+            expect_an_answer_on_the_device(server.url)
         record = httpx.post(
             f"{server.url}/v1/predict",
             content=Path(GRACE_HOPPER).read_bytes(),

@@ -114,8 +114,8 @@ def serve(
         Path | None,
         typer.Option(
             envvar="HAPPYSAD_RUNTIME",
-            help="Folder with the npm package @litertjs/core; lets the page run on the "
-            "visitor's device.",
+            help="Folder with the npm package @litertjs/core, for running on the visitor's device; "
+            "default: the copy in the wheel.",
         ),
     ] = None,
 ) -> None:

@@ -1,6 +1,7 @@
 """The web page: its files, the models for running on the device, and sample images."""
 
 import io
+import os
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,9 @@ from happysad.serving.settings import Settings
 
 STATIC: Final = Path(__file__).parent / "static"
 
+BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
+"""LiteRT.js in the wheel; a checkout has none, see hatch_build.py."""
+
 # Each sample's drawn faces: class number and random seed.
 SAMPLES: Final = {
     "happy": ((1, 18),),
@@ -29,8 +33,16 @@ _REVALIDATE: Final = {"Cache-Control": "no-cache"}
 
 
 class _Files(StaticFiles):
+    """Files, some of which are stored compressed; every browser accepts gzip."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        found = super().lookup_path(path)
+        return found if found[1] else super().lookup_path(f"{path}.gz")
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if isinstance(response, FileResponse) and str(response.path).endswith(".gz"):
+            response.headers["Content-Encoding"] = "gzip"
         response.headers.update(_REVALIDATE)
         return response
 
@@ -38,7 +50,8 @@ class _Files(StaticFiles):
 def add_page(app: FastAPI, settings: Settings) -> None:
     """Add the page and the files that it needs."""
     page = (STATIC / "index.html").read_text("utf-8")
-    page = page.replace("{{ runtime }}", "true" if settings.runtime else "false")
+    runtime = runtime_folder(settings)
+    page = page.replace("{{ runtime }}", _wasm(runtime) if runtime else "")
 
     @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
@@ -59,9 +72,22 @@ def add_page(app: FastAPI, settings: Settings) -> None:
             raise HTTPException(404)
         return Response(_draw_sample(name), media_type="image/jpeg", headers=_REVALIDATE)
 
-    if settings.runtime:
-        app.mount("/litert", _Files(directory=settings.runtime))
+    if runtime:
+        app.mount("/litert", _Files(directory=runtime))
     app.mount("/static", _Files(directory=STATIC))
+
+
+def runtime_folder(settings: Settings) -> Path | None:
+    """Return the folder with LiteRT.js: the given one, or the one in the wheel; None without."""
+    if settings.runtime:
+        return Path(settings.runtime)
+    return BUNDLED_RUNTIME if BUNDLED_RUNTIME.is_dir() else None
+
+
+def _wasm(runtime: Path) -> str:
+    """Return what the page loads, relative to LiteRT.js: all variants, or the wheel's only one."""
+    variants = sorted((runtime / "core" / "wasm").glob("*.js"))
+    return f"wasm/{variants[0].name}" if len(variants) == 1 else "wasm/"
 
 
 def _model_response(path: Path) -> FileResponse:

@@ -34,7 +34,8 @@ class Settings:
         idle: Seconds after which idle connections are closed.
         keys_file: File with one API key per line; None means that no key is needed.
         origins: Origins that browsers may call from (CORS).
-        runtime: Folder with LiteRT.js, for running on the visitor's device, or None.
+        runtime: Folder with LiteRT.js, for running on the visitor's device; None is the wheel's
+            copy, if there is one.
     """
 
     model: str | None = None

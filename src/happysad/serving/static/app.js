@@ -207,7 +207,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 }
 document.addEventListener("paste", ({ clipboardData }) => addPhotos([...clipboardData.files]));
 
-const hasRuntime = document.documentElement.dataset.runtime === "true";
+const hasRuntime = document.documentElement.dataset.runtime !== "";
 $("modes").hidden = !hasRuntime;
 const wanted = hasRuntime ? localStorage.getItem(STORED_MODE) ?? "device" : "server";
 $("where").querySelector(`[value=${wanted}]`).checked = true;

@@ -8,7 +8,8 @@ const RUNTIME = new URL("litert/core", document.baseURI).href;
 /** Load runtime and models; resolves to a function from an image on a canvas to a record. */
 export async function openDevice(info) {
   const runtime = await import(`${RUNTIME}/dist/index.js`);
-  await runtime.loadLiteRt(`${RUNTIME}/wasm/`);
+  // A folder, from which the runtime chooses a variant for this browser, or one variant.
+  await runtime.loadLiteRt(`${RUNTIME}/${document.documentElement.dataset.runtime}`);
   const detect = await openFaceDetector(runtime, "faces.tflite");
   const classifier = await runtime.loadAndCompile("model.tflite", { accelerator: "wasm" });
   const size = info.input_size;
