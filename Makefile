@@ -59,9 +59,8 @@ mediapipe:
 	.venv-mediapipe/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-mediapipe/bin/python -m pip install --quiet --group mediapipe
 
-# axe-core is for the tests of the page.
 litert:
-	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5 axe-core@^4
+	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5
 
 RELEASE := .venv-release/bin
 $(RELEASE)/uv: pyproject.toml

@@ -18,8 +18,8 @@ from happysad.serving.settings import Settings
 
 STATIC: Final = Path(__file__).parent / "static"
 
-BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
-"""LiteRT.js in the wheel; a checkout has none, see hatch_build.py."""
+# LiteRT.js in the wheel; a checkout has none, see hatch_build.py.
+_BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
 
 # Each sample's drawn faces: class number and random seed.
 SAMPLES: Final = {
@@ -50,7 +50,7 @@ class _Files(StaticFiles):
 def add_page(app: FastAPI, settings: Settings) -> None:
     """Add the page and the files that it needs."""
     page = (STATIC / "index.html").read_text("utf-8")
-    runtime = runtime_folder(settings)
+    runtime = _runtime_folder(settings)
     page = page.replace("{{ runtime }}", _wasm(runtime) if runtime else "")
 
     @app.head("/", include_in_schema=False)
@@ -77,11 +77,11 @@ def add_page(app: FastAPI, settings: Settings) -> None:
     app.mount("/static", _Files(directory=STATIC))
 
 
-def runtime_folder(settings: Settings) -> Path | None:
+def _runtime_folder(settings: Settings) -> Path | None:
     """Return the folder with LiteRT.js: the given one, or the one in the wheel; None without."""
     if settings.runtime:
         return Path(settings.runtime)
-    return BUNDLED_RUNTIME if BUNDLED_RUNTIME.is_dir() else None
+    return _BUNDLED_RUNTIME if _BUNDLED_RUNTIME.is_dir() else None
 
 
 def _wasm(runtime: Path) -> str:
