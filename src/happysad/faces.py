@@ -35,6 +35,9 @@ _ROTATED_SIDE: Final = 384
 _MIN_ROLL: Final = 2.0
 _REFINING_SIDE: Final = 224
 _REFINING_MARGIN: Final = 1.2
+# Of a strongly tilted face the first crop shows a part of the roll only: where the second estimate
+# differs by as many degrees, a crop levelled by it shows the rest.
+_ROLL_CHANGE: Final = 10.0
 _MAX_OVERLAP: Final = 0.5
 # Tiles overlap by more than the largest face that only they show.
 _TILE_OVERLAP: Final = 32
@@ -87,7 +90,7 @@ class FaceDetector:
         if trace and not faces:
             rotated = [f for angle in _ROTATIONS for f in self._detect_rotated(image, angle)]
             faces = _suppress_overlaps(_above(MIN_CONFIDENCE, rotated))
-        faces = [self._refine_roll(image, face) for face in faces]
+        faces = [self._level(image, face) for face in faces]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
     def _detect_at(self, image: LazyImage, longest: int) -> list[Face]:
@@ -114,6 +117,12 @@ class FaceDetector:
         matrix = affine(shrink * turn, *centres)
         rotated = warp(Image.fromarray(pixels), matrix, (across, down))
         return self._detect(rotated, scale @ matrix)
+
+    def _level(self, image: LazyImage, face: Face) -> Face:
+        refined = self._refine_roll(image, face)
+        if abs(math.degrees(roll(refined) - roll(face))) < _ROLL_CHANGE:
+            return refined
+        return self._refine_roll(image, refined)
 
     def _refine_roll(self, image: LazyImage, face: Face) -> Face:
         """Detect a rotated face again in a levelled crop, where its landmarks are exact."""

@@ -17,6 +17,7 @@ const ROTATED_SIDE = 384;
 const MIN_ROLL = 2;
 const REFINING_SIDE = 224;
 const REFINING_MARGIN = 1.2;
+const ROLL_CHANGE = 10;
 
 /** Resolve to a function from an image (as pixels.js has it) to its faces, the largest first. */
 export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
@@ -92,6 +93,12 @@ export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
     return again.sort((a, b) => b.confidence - a.confidence)[0] ?? face;
   }
 
+  async function level(image, face) {
+    const found = await refineRoll(image, face);
+    const change = Math.abs(roll(found) - roll(face)) * (180 / Math.PI);
+    return change < ROLL_CHANGE ? found : refineRoll(image, found);
+  }
+
   return async (image) => {
     const full = Math.max(image.width, image.height);
     let faces = [];
@@ -114,7 +121,7 @@ export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
       faces = suppressOverlaps(above(MIN_CONFIDENCE, rotated), overlap, 0.5);
     }
     const refined = [];
-    for (const face of faces) refined.push(await refineRoll(image, face));
+    for (const face of faces) refined.push(await level(image, face));
     return refined.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
   };
 }
