@@ -24,7 +24,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(shell test -e $@ || echo --clear) .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[train,serve,cluster]" --group dev --group docs
+	$(BIN)/python -m pip install --quiet --editable ".[train,video,serve,cluster]" --group dev --group docs
 	@touch $(READY)
 
 demo: $(READY)

@@ -16,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib import cbook
 from PIL import Image, ImageOps
+
+from happysad.video.outputs import video_writer
 
 HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 
@@ -49,16 +50,15 @@ def make_images(folder: Path, count: int) -> None:
 
 def make_video(path: Path, frames: int) -> None:
     """Make a 640×480 video: two faces that wander, now and then out of the image."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480))
     faces = [portrait().resize((170, 200)), ImageOps.mirror(portrait().resize((120, 140)))]
-    for number in range(frames):
-        image = Image.new("RGB", (640, 480), (60, 80, 60))
-        for index, face in enumerate(faces):
-            angle = number / (70 + 30 * index)
-            at = (int(230 + 420 * np.sin(angle)), int(120 + 60 * np.cos(1.7 * angle)))
-            image.paste(face, at)
-        writer.write(np.asarray(image)[..., ::-1].copy())
-    writer.release()
+    with video_writer(path, (640, 480), 25) as write:
+        for number in range(frames):
+            image = Image.new("RGB", (640, 480), (60, 80, 60))
+            for index, face in enumerate(faces):
+                angle = number / (70 + 30 * index)
+                at = (int(230 + 420 * np.sin(angle)), int(120 + 60 * np.cos(1.7 * angle)))
+                image.paste(face, at)
+            write(np.asarray(image), number / 25)
 
 
 def watch(command: list[str]) -> tuple[list[float], float]:

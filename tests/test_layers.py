@@ -18,12 +18,15 @@ ORDER = [
     {"training"},
     {"dataset", "detector", "annotate", "copies", "records"},
     {"classifier", "faces", "sources", "plots"},
-    {"crops", "yunet"},
+    {"crops", "download", "yunet"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2", "pyarrow", "ray", "jinja2"}
+HEAVY = {
+    *("tensorflow", "keras", "matplotlib", "sklearn", "scipy"),
+    *("av", "cv2", "pyarrow", "ray", "jinja2"),
+}
 
 
 def imports(file: Path) -> set[str]:

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from PIL import Image
 
+from happysad.download import URLS
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import SUFFIXES, RgbImage
@@ -50,12 +52,13 @@ class AnnotatedCopies:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HappysadError(f"{out}: cannot be created ({error.strerror})") from error
+        sources = [source for source in sources if not source.startswith(URLS)]
         for source in sources:
             if source != STDIN and not is_glob(source) and _real(source).is_relative_to(_real(out)):
                 raise HappysadError(
                     f"{source}: is inside the output folder {out}; give another output folder"
                 )
-        self._root = os.path.commonpath([_folder_of(source) for source in sources])
+        self._root = os.path.commonpath([_folder_of(source) for source in sources or [STDIN]])
 
     def save(self, path: str, image: RgbImage) -> None:
         """Write the copy of an image.
@@ -68,7 +71,7 @@ class AnnotatedCopies:
             HappysadError: It cannot be written, or would overwrite the image itself.
         """
         target = self._target(path)
-        if path != STDIN and _real(path) == _real(target):
+        if path != STDIN and not path.startswith(URLS) and _real(path) == _real(target):
             raise HappysadError(f"{path}: its annotated copy would overwrite it; give another name")
         # The name is kept even where its suffix is not one that Pillow writes.
         form = None if target.suffix.lower() in _WRITABLE else "PNG"
@@ -80,6 +83,12 @@ class AnnotatedCopies:
             return self._out
         if path == STDIN:
             return self._out / "stdin.png"
+        if path.startswith(URLS):
+            # The host and the path, without a query.
+            url = urlsplit(path)
+            parts = [url.hostname or "", *url.path.split("/")]
+            name = self._out.joinpath(*(part for part in parts if part not in ("", "..")))
+            return name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.jpg")
         place = os.path.relpath(_absolute(path), self._root)
         # A glob pattern may lead out of its fixed part: */../x.
         return self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))

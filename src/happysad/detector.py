@@ -1,7 +1,6 @@
 """End-to-end inference pipeline: decode an image, detect faces, crop and classify them."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from happysad.errors import ImageError
 from happysad.faces import FaceDetector
 from happysad.image import MAX_PIXELS, LazyImage, Source, fit_square, open_image
 from happysad.prediction import Face, ImageResult, Prediction, Scores
-from happysad.sources import STDIN, FoundImage
+from happysad.sources import FoundImage
 
 
 class Detector:
@@ -136,11 +135,10 @@ class Detector:
             name = source.path
             if source.problem:
                 return ImageResult(name, error=ImageError(source.problem, name))
-            source = sys.stdin.buffer.read() if source.path == STDIN else source.path
         if name is None:
             name = os.fspath(source) if isinstance(source, str | os.PathLike) else "image"
         try:
-            image = source
+            image = source.content() if isinstance(source, FoundImage) else source
             if not isinstance(image, LazyImage):
                 image = open_image(image, max_pixels=self._max_pixels)
             result = ImageResult(name, image.width, image.height, tuple(self._predict(image)))

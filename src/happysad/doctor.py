@@ -26,7 +26,7 @@ EXTRAS: Final = {
         "tomli_w",
     ),
     "plot": ("matplotlib",),
-    "video": ("cv2",),
+    "video": ("av",),
     "serve": (
         "fastapi",
         "httptools",

@@ -2,11 +2,13 @@
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from happysad.download import URLS, download
 from happysad.image import HEADER_BYTES, SUFFIXES, image_format
 
 STDIN: Final = "-"
@@ -21,12 +23,22 @@ class FoundImage:
     """An image that a source stands for.
 
     Attributes:
-        path: A file to read, `STDIN`, or a source without images.
+        path: A file to read, `STDIN`, a URL, or a source without images.
         problem: Why there is nothing to read; empty where there is.
     """
 
     path: str
     problem: str = ""
+
+    def content(self) -> str | bytes:
+        """Return what `happysad.image.open_image` takes: the path, or the bytes of the rest.
+
+        Raises:
+            ImageError: The URL cannot be downloaded.
+        """
+        if self.path == STDIN:
+            return sys.stdin.buffer.read()
+        return download(self.path) if self.path.startswith(URLS) else self.path
 
 
 @dataclass
@@ -66,7 +78,7 @@ def find_images(
     exists. A file that is named is taken as it is.
 
     Args:
-        sources: Files, folders, glob patterns, or `STDIN`.
+        sources: Files, folders, glob patterns, http or https URLs, or `STDIN`.
         leave_out: A folder that is not searched.
         on_skip: Called with the path of each file in a folder that is not an image, and of each
             folder of thumbnails.
@@ -165,6 +177,8 @@ def _match(
 
 def is_glob(source: str) -> bool:
     """Return whether a source has wildcards and no file of that name exists."""
+    if source.startswith(URLS):
+        return False
     return glob.has_magic(source) and not os.path.lexists(source)
 
 

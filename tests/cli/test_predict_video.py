@@ -4,18 +4,22 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from films import encode
 from PIL import Image
 
 from happysad.classifier import Precision
@@ -48,8 +52,8 @@ def frames(count: int = COUNT) -> Iterator[RgbImage]:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("films") / "walk.mp4"
     with video_writer(path, SIZE, RATE) as write:
-        for image in frames():
-            write(image)
+        for number, image in enumerate(frames()):
+            write(image, number / RATE)
     return path
 
 
@@ -129,8 +133,8 @@ def test_frames_between_looks_carry_the_boxes(clip: Path, tmp_path: Path) -> Non
 def test_a_film_without_people_says_so(tmp_path: Path) -> None:
     path = tmp_path / "empty.mp4"
     with video_writer(path, SIZE, RATE) as write:
-        for image in frames(5):
-            write(image)
+        for number, image in enumerate(frames(5)):
+            write(image, number / RATE)
 
     status, out, errors = predict(path, "--plot", tmp_path / "talk.png")
 
@@ -142,8 +146,8 @@ def test_a_film_without_people_says_so(tmp_path: Path) -> None:
 def test_a_film_that_is_cut_short_is_told(clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.webm"
     with video_writer(path, SIZE, RATE) as write:
-        for image in frames():
-            write(image)
+        for number, image in enumerate(frames()):
+            write(image, number / RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
 
     status, out, errors = predict(path, "--json", "--csv", tmp_path / "rows.csv")
@@ -190,8 +194,91 @@ def test_a_full_disk_is_one_line(clip: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", limited, "predict", str(clip), "--annotate", str(film)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert f"{film}: the video was not written completely; is the disk full?" in done.stderr
+    assert f"{film}: cannot be written (File too large)" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP."""
+    handler = partial(QuietFiles, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "www"
+    folder.mkdir()
+    portrait = Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")
+    # Neither suffix says what it is.
+    (folder / "portrait").write_bytes(portrait.read_bytes())
+    (folder / "film.jpg").write_bytes(clip.read_bytes())
+    local = json.loads(predict(portrait, "--json")[1])
+    with web(folder) as address:
+        url = f"{address}/portrait?size=[large]"
+        status, out, errors = predict(url, portrait, "--json", "--annotate", tmp_path / "copies")
+        assert (status, out.count("\n")) == (0, 2), errors
+        record = json.loads(out.splitlines()[0])
+        assert record == {**local, "path": url}
+        assert (tmp_path / "copies" / "127.0.0.1" / "portrait.jpg").is_file()
+
+        status, out, _ = predict(f"{address}/film.jpg", "--json")
+        assert (status, json.loads(out.splitlines()[-1])["event"]) == (0, "end")
+
+        status, _, errors = predict(f"{address}/none.jpg")
+        assert status == 2
+        assert "none.jpg: no response, or neither an image nor a video" in errors
+
+
+def test_damaged_frames_are_told(tmp_path: Path) -> None:
+    path = encode(tmp_path / "x.mkv", "mjpeg")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xd8\xff", len(content) // 2)
+    content[at : at + 1000] = bytes(1000)
+    path.write_bytes(content)
+
+    status, out, errors = predict(path, "--json")
+
+    assert (status, errors) == (1, f"error: {path}: 1 damaged frame was skipped\n")
+    assert json.loads(out.splitlines()[-1])["whole"] is False
+
+
+def test_the_copy_plays_in_a_browser(clip: Path, tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("needs Chromium")
+    for name in ("copy.mp4", "copy.webm"):
+        assert predict(clip, "--annotate", tmp_path / name)[0] == 0
+        with web(tmp_path) as address, sync_api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page()
+            page.goto(f"{address}/")
+            length = page.evaluate(
+                """async (name) => {
+                    const video = document.createElement("video");
+                    video.src = name;
+                    video.muted = true;
+                    await video.play();
+                    await new Promise((resolve) => (video.onended = resolve));
+                    return [video.videoWidth, video.currentTime];
+                }""",
+                name,
+            )
+            browser.close()
+        assert length == pytest.approx([SIZE[0], COUNT / RATE], abs=0.1)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import matplotlib.cbook
 
 from happysad import read_image
+from happysad.video.outputs import video_writer
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,12 +28,9 @@ def lay_desk(folder: Path) -> None:
     for name in ("party.jpg", "holiday/1.jpg"):
         shutil.copy(GRACE_HOPPER, folder / name)
     portrait = read_image(GRACE_HOPPER)
-    writer = cv2.VideoWriter(
-        str(folder / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (400, 400)
-    )
-    for shift in range(10):
-        writer.write(cv2.cvtColor(portrait[shift : shift + 400, 50:450], cv2.COLOR_RGB2BGR))
-    writer.release()
+    with video_writer(folder / "talk.mp4", (400, 400), 10) as write:
+        for shift in range(10):
+            write(portrait[shift : shift + 400, 50:450], shift / 10)
 
 
 def commands(page: Path) -> list[str]:

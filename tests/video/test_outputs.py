@@ -1,8 +1,11 @@
 import csv
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from films import encode, image
+from PIL import Image
 
 from happysad.errors import HappysadError
 from happysad.image import RgbImage
@@ -28,8 +31,8 @@ def noise(count: int, width: int = 64, height: int = 48) -> RgbImage:
 def test_all_frames_are_there_at_their_rate(tmp_path: Path, suffix: str, rate: float) -> None:
     path = tmp_path / "new" / f"é{suffix}"
     with video_writer(path, (64, 48), rate) as write:
-        for image in noise(25):
-            write(image)
+        for number, image in enumerate(noise(25)):
+            write(image, number / rate)
         assert not path.exists()
 
     with Video(path) as video:
@@ -38,11 +41,78 @@ def test_all_frames_are_there_at_their_rate(tmp_path: Path, suffix: str, rate: f
     assert list(path.parent.iterdir()) == [path]
 
 
+def copy(source: Path, target: Path) -> None:
+    """Write an annotated copy in which nobody is seen."""
+    with Video(source) as video, annotated_video(target, video) as write:
+        for frame in video.frames():
+            write(frame, FrameResult(frame.time, frame.number, {}, ()))
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def sound(path: Path) -> tuple[float, float, float]:
+    """The length in seconds, the mean level, and when it begins."""
+    resampler = av.AudioResampler("fltp", "mono", 48_000)
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+        begin = frames[0].time or 0.0
+        start = (container.start_time or 0) / av.time_base
+    resampled = [part for frame in frames for part in resampler.resample(frame)]
+    samples = np.concatenate([part.to_ndarray()[0] for part in resampled])
+    return len(samples) / 48_000, float(np.abs(samples).mean()), begin - start
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("source", [".mp4", ".mkv", ".ts", ".avi", ".mpg"])
+def test_a_copy_has_the_timestamps_and_the_sound(tmp_path: Path, source: str, suffix: str) -> None:
+    uneven = [0, 0.04, 0.2, 0.24, 0.6, 1.0]
+    if source in (".avi", ".mpg"):
+        uneven = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    kind = {".ts": "mpegts"}.get(source)
+    codec = {".avi": "mpeg4", ".mpg": "mpeg2video"}.get(source, "h264")
+    film = encode(tmp_path / f"film{source}", codec, uneven, sound=2, container=kind)
+    target = tmp_path / f"copy{suffix}"
+
+    copy(film, target)
+
+    with Video(film) as original, Video(target) as copied:
+        times = [[frame.time for frame in each.frames()] for each in (original, copied)]
+        assert not copied.broken
+    assert times[1] == pytest.approx(times[0], abs=2e-3)
+    length, level, begin = sound(target)
+    assert (length, level) == pytest.approx((2, sound(film)[1]), abs=0.06)
+    assert begin == pytest.approx(0, abs=0.06)
+
+
+def test_sound_that_fits_is_copied_unchanged(tmp_path: Path) -> None:
+    film = encode(tmp_path / "film.mkv", sound=1)
+
+    copy(film, tmp_path / "copy.mp4")
+
+    assert sound_packets(tmp_path / "copy.mp4") == sound_packets(film)
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+
+
+def test_an_animation_is_copied_to_a_video(tmp_path: Path) -> None:
+    images = [Image.fromarray(image(number)) for number in (0, 20, 40)]
+    images[0].save(tmp_path / "x.gif", save_all=True, append_images=images[1:], duration=200)
+
+    copy(tmp_path / "x.gif", tmp_path / "x.mp4")
+
+    with Video(tmp_path / "x.mp4") as video:
+        assert [frame.time for frame in video.frames()] == pytest.approx([0, 0.2, 0.4], abs=1e-3)
+
+
 def test_odd_and_changing_sizes_lose_no_frame(tmp_path: Path) -> None:
     path = tmp_path / "odd.mp4"
     with video_writer(path, (65, 47), 30) as write:
-        for size in ((65, 47), (33, 20), (200, 100)):
-            write(noise(1, *size)[0])
+        for number, size in enumerate(((65, 47), (33, 20), (200, 100))):
+            write(noise(1, *size)[0], number / 30)
 
     with Video(path) as video:
         assert video.size == (64, 46)
@@ -54,7 +124,7 @@ def test_nothing_half_done_is_left_behind(tmp_path: Path) -> None:
         pytest.raises(RuntimeError),
         video_writer(tmp_path / "x.mp4", (64, 48), 30) as write,
     ):
-        write(noise(1)[0])
+        write(noise(1)[0], 0)
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
@@ -64,7 +134,7 @@ def test_failed_writes_are_reported(tmp_path: Path) -> None:
     taken.write_text("a file, no folder")
     source = str(tmp_path / "clip.mp4")
     with video_writer(Path(source), (64, 48), 30) as write:
-        write(noise(1)[0])
+        write(noise(1)[0], 0)
 
     with (
         Video(source) as video,

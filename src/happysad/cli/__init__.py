@@ -90,8 +90,8 @@ def main() -> None:
 
 def _missing(module: str, verb: str) -> str:
     """Return the error message for a missing module, with the command that installs it."""
-    # Of predict, only videos need OpenCV.
-    extra = "video" if (verb, module) == ("predict", "cv2") else VERBS.get(verb)
+    # Of predict, only videos need PyAV.
+    extra = "video" if (verb, module) == ("predict", "av") else VERBS.get(verb)
     if not extra or module in LIGHT:
         return (
             f"{module} is not installed; reinstall happysad: pip install --force-reinstall happysad"

@@ -44,7 +44,7 @@ def predict(
         typer.Argument(
             metavar="SOURCE",
             help="Images, folders (searched recursively), glob patterns, - for an image on "
-            "standard input; or one video file, camera:0, or a stream's URL.",
+            "standard input, image URLs; or one video or animation, camera:0, or a stream's URL.",
         ),
     ],
     model: Annotated[
@@ -97,7 +97,7 @@ def predict(
       happysad predict crops/ --crop whole --model runs/first/model-int8.tflite
     """
     from happysad.detector import Detector
-    from happysad.video.watch import is_video
+    from happysad.video.kinds import is_video
 
     threads = threads or cores()
     videos = [source for source in sources if is_video(source)]

@@ -94,7 +94,7 @@ def predict_video(
         # With a softmax, P(happy) alone does not decide whether a label is uncertain.
         band = (1 - info.threshold, info.threshold) if info.output == "sigmoid" else None
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
-    whole = not video.broken and (video.live or not stopped)
+    whole = not video.broken and not video.damaged and (video.live or not stopped)
     if as_json:
         persons = len(timeline.persons)
         values = {"frame": timeline.frame, "persons": persons, "whole": whole}
@@ -104,6 +104,10 @@ def predict_video(
     if video.broken:
         where = f"{printable(source)}: breaks off after {clock(timeline.time)}"
         message = f"error: {where}; what was seen before is kept"
+        typer.secho(message, fg=typer.colors.RED, err=True)
+    if video.damaged:
+        frames_were = "damaged frame was" if video.damaged == 1 else "damaged frames were"
+        message = f"error: {printable(source)}: {video.damaged} {frames_were} skipped"
         typer.secho(message, fg=typer.colors.RED, err=True)
     if not whole and stopped:
         typer.echo(f"stopped after {clock(timeline.time)}; what was seen before is kept", err=True)
@@ -119,11 +123,11 @@ def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
 
     begin = time.monotonic()
     with progress_bar(TextColumn("{task.fields[rate]}")) as bar:
-        task = bar.add_task(printable(Path(video.name).name), total=video.count, rate="")
+        task = bar.add_task(printable(Path(video.name).name), total=video.duration, rate="")
         for frame in frames:
             yield frame
             rate = (frame.number + 1) / (time.monotonic() - begin)
-            bar.update(task, completed=frame.number + 1, rate=f"{rate:.0f} frames/s")
+            bar.update(task, completed=frame.time, rate=f"{rate:.0f} frames/s")
 
 
 def _json_line(source: str) -> "Callable[[Event], None]":

@@ -1,6 +1,5 @@
-"""Video files, cameras and streams as RGB frames, by OpenCV."""
+"""Videos, cameras and streams as timed RGB frames."""
 
-import os
 import queue
 import threading
 import time
@@ -8,32 +7,31 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-
-import cv2
+from typing import Final, Self
 
 from happysad.errors import ImageError
-from happysad.image import MAX_PIXELS, RgbImage
-from happysad.video.watch import CAMERA, STREAMS, Frame
+from happysad.image import MAX_PIXELS
+from happysad.video.animation import AnimationReader
+from happysad.video.decoding import Decoded, VideoReader
+from happysad.video.kinds import CAMERA, STREAMS, is_animation
+from happysad.video.watch import Frame
 
-# Timeout of streams, milliseconds.
-_TIMEOUT: Final = 10_000
 # Frame rate of sources that do not state one.
 _RATE: Final = 30.0
-# Tolerance for files whose header only estimates the number of frames.
-_SLACK: Final = 0.05
 
 
 class Video:
-    """A video file, a camera or a stream, opened for reading.
+    """A video file, an animation, a camera or a stream, opened for reading.
 
     Attributes:
         name: The source that was opened.
         live: Whether the source is a camera or an endless stream. Frames of live sources are
             dropped if they are not consumed in time.
-        size: Width and height of the upright frames in pixels.
-        rate: Nominal frame rate; 30 if the source does not state one.
-        count: Number of frames stated by the source's header; None if unknown.
+        size: Width and height of the upright frames in (square) pixels.
+        rate: Average frame rate; 30 if the source does not state one.
+        duration: Seconds, as stated by the source; None if unknown.
+        sound: Whether the source has sound.
+        ended: Set after the last frame.
         broken: Set after the last frame: the file ended early, or the live source ended.
     """
 
@@ -41,42 +39,39 @@ class Video:
         """Open a video.
 
         Args:
-            source: A file, ``camera:N`` for the computer's camera number N, from 0, or the
-                address of a stream (rtsp, http, https). Rotation metadata is applied.
+            source: A file; an animated GIF, PNG, WebP or AVIF image; ``camera:N`` for the
+                computer's camera number N, from 0; or the URL of a stream (rtsp, http, https).
+                Rotation metadata and the pixel aspect ratio are applied.
             max_pixels: Maximum number of pixels per frame.
 
         Raises:
             ImageError: The source cannot be opened, has no frames, or its frames are too large.
         """
         self.name = str(source)
-        self._address = self.name.startswith((CAMERA, *STREAMS))
-        self._capture = _open(self.name)
-        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > max_pixels:
-            raise ImageError(
-                f"frames of {width}×{height} pixels, over the limit of "
-                f"{max_pixels / 1e6:g} million",
-                self.name,
-            )
-        ok, self._first = self._capture.read()
-        if not ok:
-            self._capture.release()
+        animated = not self.name.startswith((CAMERA, *STREAMS)) and is_animation(self.name)
+        self._reader = (AnimationReader if animated else VideoReader)(self.name, max_pixels)
+        self.rate, self.duration = self._reader.rate or _RATE, self._reader.duration
+        self.live, self.sound = self._reader.live, self._reader.sound
+        self.ended = self.broken = False
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._decoded = self._reader.decoded()
+        try:
+            self._first = next(self._decoded)
+        except StopIteration:
+            self.close()
             raise ImageError(
                 "no frame can be read (damaged, or not a video); check it in a video player, and "
                 "copy or convert it again",
                 self.name,
-            )
-        self.size = (self._first.shape[1], self._first.shape[0])
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        # Streams and screen recordings state clock rates such as 1000 or 90000.
-        self.rate = rate if 0 < rate <= 240 else _RATE
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.count = count if count > 0 and not self.name.startswith((CAMERA, "rtsp")) else None
-        self.live = self._address and self.count is None
-        self.broken = False
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+            ) from None
+        height, width = self._first[1]().shape[:2]
+        self.size = (width, height)
+
+    @property
+    def damaged(self) -> int:
+        """Number of pieces of the file so far that could not be decoded and were skipped."""
+        return self._reader.damaged
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
         """Read the frames, once.
@@ -91,47 +86,37 @@ class Video:
         """
         return self._live_frames(every) if self.live else self._stored_frames(every)
 
-    def _stored_frames(self, every: int) -> Iterator[Frame]:
-        number, timestamp = 0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield Frame(timestamp, 0, _to_rgb(self._first))
-        while self._capture.grab():
-            number += 1
-            stated = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            # Timestamps of damaged files repeat or decrease.
-            timestamp = stated if stated > timestamp else timestamp + 1 / self.rate
-            if number % every == 0:
-                ok, image = self._capture.retrieve()
-                if not ok:
-                    break
-                yield Frame(timestamp, number, _to_rgb(image))
-        self.broken = self._ends_early(number + 1, timestamp + 1 / self.rate)
+    def _all(self) -> Iterator[Decoded]:
+        yield self._first
+        yield from self._decoded
 
-    def _ends_early(self, seen: int, end: float) -> bool:
-        if not self._address:
-            whole = _is_whole_mp4(Path(self.name))
-            if whole is not None:
-                return not whole
-        if self.count is None:
-            return False
-        # The estimate includes the sound, which may be longer than the video.
-        enough = (1 - _SLACK) * self.count
-        return seen < enough - 2 and end * self.rate < enough - self.rate / 2
+    def _stored_frames(self, every: int) -> Iterator[Frame]:
+        timestamp = -1 / self.rate
+        for number, (stated, convert) in enumerate(self._all()):
+            # Timestamps of damaged files are missing, repeat or decrease.
+            later = stated is not None and stated > timestamp
+            timestamp = stated if stated is not None and later else timestamp + 1 / self.rate
+            if number % every == 0:
+                yield Frame(timestamp, number, convert())
+        self.ended = True
+        self.broken = self._reader.ended_early()
 
     def _live_frames(self, every: int) -> Iterator[Frame]:
         latest: queue.Queue[Frame] = queue.Queue(maxsize=1)
         ended = threading.Event()
 
         def capture() -> None:
-            number, begin, ok, image = 0, time.monotonic(), True, self._first
+            begin = time.monotonic()
             try:
-                while ok and not self._stop.is_set():
+                for number, (_, convert) in enumerate(self._all()):
+                    if self._stop.is_set():
+                        break
                     if number % every == 0:
+                        frame = Frame(time.monotonic() - begin, number, convert())
                         with suppress(queue.Empty):
                             latest.get_nowait()
                         # Only this thread puts, so there is room.
-                        latest.put(Frame(time.monotonic() - begin, number, _to_rgb(image)))
-                    ok, image = self._capture.read()
-                    number += 1
+                        latest.put(frame)
             finally:
                 ended.set()
 
@@ -145,15 +130,15 @@ class Video:
             except queue.Empty:
                 if over:
                     break
-        self.broken = True
+        self.ended = self.broken = True
 
     def close(self) -> None:
         """Release the file or the camera."""
         self._stop.set()
         if self._thread:
-            # Releasing while the thread reads crashes OpenCV.
+            # Closing while the thread reads crashes FFmpeg.
             self._thread.join()
-        self._capture.release()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,69 +150,3 @@ class Video:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _to_rgb(image: Any) -> RgbImage:
-    rgb: RgbImage = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return rgb
-
-
-def _open(name: str) -> Any:
-    # Messages of OpenCV and FFmpeg would bury our error message.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    timeouts = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT),
-    ]
-    if name.startswith(CAMERA):
-        number = name.removeprefix(CAMERA)
-        if not (number.isascii() and number.isdigit() and len(number) < 4):
-            raise ImageError("not a camera number; the first camera is camera:0", name)
-        capture = cv2.VideoCapture(int(number))
-        problem = "the camera does not respond; check that it is connected and not in use"
-    elif name.startswith(STREAMS):
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts)
-        problem = "no response, or not a video; check the address in a video player"
-    else:
-        if not Path(name).is_file():
-            raise ImageError("no such file", name)
-        try:
-            # An absolute path: FFmpeg takes "what:ever.mp4" for a protocol.
-            path = os.fsencode(Path(name).absolute()).decode()
-        except UnicodeDecodeError as error:
-            # Such names crash OpenCV.
-            raise ImageError(
-                "the file name of a video must be valid UTF-8; rename the file", name
-            ) from error
-        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-        problem = (
-            "cannot be read (damaged, truncated, or not a video); "
-            "check it in a video player, and copy or convert it again"
-        )
-    if not capture.isOpened():
-        raise ImageError(problem, name)
-    return capture
-
-
-def _is_whole_mp4(path: Path) -> bool | None:
-    """Return whether an MP4 file is as long as its boxes state; None if it is not an MP4 file.
-
-    ISO/IEC 14496-12, 4.2: each box begins with its size, 32 bits, and its type.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(8)[4:] != b"ftyp":
-            return None
-        position = 0
-        while position < size:
-            file.seek(position)
-            head = file.read(16)
-            length = int.from_bytes(head[:4])
-            if length == 1:
-                length = int.from_bytes(head[8:])
-            if length < 8:
-                # A size of 0 means up to the end of the file; 2 to 7 are invalid.
-                return True
-            position += length
-    return position == size

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
-import cv2
+import av
+import numpy as np
+from av.container import OutputContainer
 
 from happysad.annotate import annotate
 from happysad.errors import HappysadError
@@ -14,15 +17,23 @@ from happysad.files import atomic
 from happysad.image import RgbImage
 from happysad.records import csv_file
 from happysad.video.frames import Video
-from happysad.video.watch import SUFFIXES, Frame, FrameResult
+from happysad.video.kinds import SUFFIXES
+from happysad.video.sound import Sound
+from happysad.video.watch import Frame, FrameResult
 
 COLUMNS: Final = (
     *("time", "frame", "person", "label", "probability"),
     *("left", "top", "width", "height"),
 )
 
-# The codecs that OpenCV's wheels can write. Browsers play only VP8, which takes four times as long.
-_CODECS: Final = {".mp4": "mp4v", ".webm": "VP80"}
+_CODECS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    ".mp4": ("h264", {"preset": "veryfast"}),
+    ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "b": "4M", "crf": "10"}),
+}
+"""FFmpeg's encoder and its options; browsers and phones play both."""
+
+# The unit of MPEG's timestamps.
+_TIME_BASE: Final = Fraction(1, 90_000)
 
 
 @contextmanager
@@ -55,12 +66,11 @@ def _rows(result: FrameResult) -> Iterator[dict[str, object]]:
 def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, FrameResult], None]]:
     """Write an annotated copy of a video; the file appears when the block ends.
 
-    The copy has no sound. All frames of a file are written, at its frame rate; frames of a live
-    source are repeated where some were dropped, which keeps the duration.
+    The copy has the timestamps of its source and, of a file, the sound.
 
     Args:
         path: See `annotated_path`.
-        video: The source, for size and frame rate.
+        video: The source.
 
     Yields:
         A function that writes the next frame with the latest result.
@@ -68,19 +78,24 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Frame
     Raises:
         HappysadError: The file cannot be written completely.
     """
-    with video_writer(path, video.size, video.rate) as write:
-        written = 0
+    with ExitStack() as stack:
+        output = stack.enter_context(_output(path))
+        images = _ImageTrack(output, path, video.size, video.rate)
+        sound = None
+        if video.sound and not video.live:
+            sound = stack.enter_context(Sound(video.name, output))
 
         def draw(frame: Frame, result: FrameResult) -> None:
-            nonlocal written
             names = [str(number) for number in result.persons]
-            image = annotate(frame.image, list(result.persons.values()), names)
-            until = int(frame.time * video.rate) + 1 if video.live else written + 1
-            for _ in range(until - written):
-                write(image)
-                written += 1
+            images.write(annotate(frame.image, list(result.persons.values()), names), frame.time)
+            if sound:
+                sound.copy(until=frame.time)
 
         yield draw
+        images.finish()
+        if sound:
+            # The sound may be longer than the images.
+            sound.finish(everything=video.ended)
 
 
 def annotated_path(out: Path, source: str) -> Path:
@@ -108,49 +123,80 @@ def annotated_path(out: Path, source: str) -> Path:
 @contextmanager
 def video_writer(
     path: Path, size: tuple[int, int], rate: float
-) -> Iterator[Callable[[RgbImage], None]]:
+) -> Iterator[Callable[[RgbImage, float], None]]:
     """Write frames to a video file without sound; the file appears when the block ends.
 
     Args:
-        path: Ends in ``.mp4`` (MPEG-4 part 2) or ``.webm`` (VP8).
+        path: Ends in ``.mp4`` (H.264) or ``.webm`` (VP8).
         size: Width and height of the frames in pixels; an odd last row or column is dropped.
-        rate: Frames per second.
+        rate: Average frame rate.
 
     Yields:
-        A function that writes the next frame, ``uint8 [height, width, 3]``, RGB.
+        A function that writes the next frame, ``uint8 [height, width, 3]``, RGB, at a timestamp in
+        seconds.
 
     Raises:
         HappysadError: The file cannot be written completely.
     """
-    codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
-    count = 0
+    with _output(path) as output:
+        images = _ImageTrack(output, path, size, rate)
+        yield images.write
+        images.finish()
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[OutputContainer]:
+    """Open a video file for writing; it appears when the block ends."""
     with atomic(path) as temporary:
         try:
-            # OpenCV gives no reasons, and names that are not UTF-8 crash it.
-            temporary.touch()
-            name = str(temporary).encode().decode()
-        except UnicodeEncodeError as error:
-            raise HappysadError(
-                f"{path!r}: the file name of a video must be valid UTF-8; give another"
-            ) from error
-        writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, rate, size)
-        if not writer.isOpened():
-            raise HappysadError(f"{path}: the video cannot be written; is the disk full?")
+            with (
+                # A file object takes names that are not UTF-8.
+                temporary.open("wb") as file,
+                av.open(file, "w", format=path.suffix[1:].lower()) as output,
+            ):
+                yield output
+        except av.FFmpegError as error:
+            raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error
 
-        def write(image: RgbImage) -> None:
-            nonlocal count
-            count += 1
-            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-            # The size of a stream may change; OpenCV silently drops frames of another size.
-            writer.write(bgr if bgr.shape[1::-1] == size else cv2.resize(bgr, size))
 
+class _ImageTrack:
+    """The images of a video that is being written."""
+
+    def __init__(
+        self, output: OutputContainer, path: Path, size: tuple[int, int], rate: float
+    ) -> None:
+        codec, options = _CODECS[path.suffix.lower()]
+        # The rate only guides the encoder; each frame has its own timestamp.
+        fraction = Fraction(rate).limit_denominator(1001)
         try:
-            yield write
-        finally:
-            writer.release()
-        # OpenCV does not report a full disk either.
-        written = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
-        found = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
-        written.release()
-        if found < count:
-            raise HappysadError(f"{path}: the video was not written completely; is the disk full?")
+            stream = cast(
+                "av.VideoStream", output.add_stream(codec, rate=fraction, options=options)
+            )
+        except av.FFmpegError as error:
+            raise HappysadError(
+                f"{path}: the installed PyAV cannot encode {codec}; write .webm or .mp4"
+            ) from error
+        # Chroma has half the resolution.
+        stream.width, stream.height = (side - side % 2 or 2 for side in size)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = _TIME_BASE
+        # With reordered frames, FFmpeg states a duration that is too short.
+        stream.codec_context.max_b_frames = 0
+        self._output, self._stream = output, stream
+        self._size, self._rate, self._last = size, rate, -1
+
+    def write(self, image: RgbImage, seconds: float) -> None:
+        """Encode a frame; one of another size, as in a stream that changes, is resized."""
+        width, height = self._stream.width, self._stream.height
+        if image.shape[1::-1] == self._size:
+            image = image[:height, :width]
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = frame.reformat(width, height, "yuv420p")
+        self._last = frame.pts = max(round(seconds / _TIME_BASE), self._last + 1)
+        frame.time_base = _TIME_BASE
+        frame.duration = round(1 / self._rate / _TIME_BASE)
+        self._output.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self._output.mux(self._stream.encode(None))

@@ -2,25 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from happysad.detector import Detector
 from happysad.image import RgbImage
 from happysad.prediction import Prediction
 from happysad.video.smoothing import Smoother
 from happysad.video.tracking import ShotDetector, Tracker
-
-SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
-CAMERA: Final = "camera:"
-STREAMS: Final = ("rtsp://", "http://", "https://")
-
-
-def is_video(source: str) -> bool:
-    """Return whether a source is named like a video file, a camera (``camera:0``) or a stream."""
-    if source.startswith((CAMERA, *STREAMS)):
-        return True
-    return Path(source).suffix.lower() in SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)

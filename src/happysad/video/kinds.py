@@ -1,0 +1,75 @@
+"""Recognise videos, cameras and streams among sources."""
+
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from happysad.download import URLS, is_image_url
+from happysad.image import HEADER_BYTES, image_format
+
+SUFFIXES: Final = frozenset({
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob",
+    ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv",
+})  # fmt: skip
+CAMERA: Final = "camera:"
+STREAMS: Final = ("rtsp://", *URLS)
+
+_SIGNATURES: Final = (
+    b"\x1aE\xdf\xa3",  # Matroska, WebM
+    b"\0\0\1\xba",  # MPEG program stream
+    b"\0\0\1\xb3",  # MPEG video
+    b"0&\xb2u\x8ef\xcf\x11",  # ASF, WMV
+    b"FLV\1",
+    b"OggS",
+)
+# Each packet of an MPEG transport stream begins with a sync byte; Blu-ray puts 4 bytes before it.
+_SYNC, _PACKETS = 0x47, ((0, 188), (4, 192))
+ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+
+
+def is_video(source: str) -> bool:
+    """Return whether a source is a video, an animation, a camera (``camera:0``) or a stream.
+
+    Files are recognised by their content or, if that is unknown, by their suffix; an ``http`` or
+    ``https`` URL is a stream unless it is the URL of an image, which one request finds out.
+    """
+    if source.startswith(URLS):
+        return not is_image_url(source)
+    if source.startswith((CAMERA, *STREAMS)):
+        return True
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            header = file.read(512)
+    except (OSError, ValueError):
+        # Reading it reports the error.
+        return path.suffix.lower() in SUFFIXES
+    if image_format(header[:HEADER_BYTES]):
+        return is_animation(source)
+    return _is_video_header(header) or path.suffix.lower() in SUFFIXES
+
+
+def _is_video_header(header: bytes) -> bool:
+    riff = header[:4] == b"RIFF" and header[8:12] == b"AVI "
+    if riff or header[4:8] in (b"ftyp", b"moov") or header.startswith(_SIGNATURES):
+        return True
+    return any(
+        len(header) > first + length and header[first] == header[first + length] == _SYNC
+        for first, length in _PACKETS
+    )
+
+
+def is_animation(path: str) -> bool:
+    """Return whether a file is a GIF, PNG, WebP or AVIF image of several frames, by its content."""
+    try:
+        with Path(path).open("rb") as file:
+            kind = image_format(file.read(HEADER_BYTES))
+            if kind not in ANIMATED:
+                return False
+            file.seek(0)
+            with Image.open(file, formats=[kind]) as image:
+                return bool(getattr(image, "is_animated", False))
+    # Damaged files make Pillow raise nearly anything; reading them reports the error.
+    except Exception:
+        return False
