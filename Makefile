@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-.PHONY: help demo test check format fuzz bench docs mediapipe litert audit sbom lowest release-model clean
+.PHONY: help demo test check format fuzz bench docs mediapipe litert audit sbom wheels lowest release-model clean
 
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
@@ -18,6 +18,7 @@ help:
 	@echo "make litert         fetch LiteRT.js, for the page's mode \"on this device\""
 	@echo "make audit          ask PyPI for known holes in what is installed; needs its network"
 	@echo "make sbom           list what is installed in build/sbom.json, CycloneDX"
+	@echo "make wheels         check that all dependencies have wheels for each system; needs an index"
 	@echo "make lowest         test with the lowest versions that pyproject.toml allows"
 	@echo "make release-model DATA=fer2013 [WEIGHTS=file]: train and export the bundled model, in minutes"
 
@@ -60,7 +61,7 @@ mediapipe:
 	.venv-mediapipe/bin/python -m pip install --quiet --group mediapipe
 
 litert:
-	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5
+	npm install --no-save --no-audit --no-fund --silent @litertjs/core@^2.5 typescript@^5
 
 RELEASE := .venv-release/bin
 $(RELEASE)/uv: pyproject.toml
@@ -80,6 +81,9 @@ sbom: $(READY) $(RELEASE)/uv
 	mkdir -p build
 	$(RELEASE)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible \
 		--output-file build/sbom.json
+
+wheels: $(READY) $(RELEASE)/uv
+	$(BIN)/python tools/wheels.py $(RELEASE)/uv
 
 lowest: $(RELEASE)/uv
 	$(PYTHON) -m venv .venv-lowest

@@ -24,15 +24,14 @@ async ([url, frames]) => {
   const { openDevice } = await import("/static/device.js");
   const { openFaceDetector } = await import("/static/faces.js");
   const { readPixels } = await import("/static/pixels.js");
-  const { askServer, describeModel } = await import("/static/server.js");
+  const { askServer } = await import("/static/server.js");
   const image = await createImageBitmap(await (await fetch(url)).blob());
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const started = performance.now();
-  const model = await describeModel();
-  const onDevice = await openDevice(model);
+  const onDevice = await openDevice();
   const load = performance.now() - started;
   const runtime = await import("/litert/core/dist/index.js");
   const detect = await openFaceDetector(runtime, "/faces.tflite");

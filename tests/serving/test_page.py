@@ -405,8 +405,7 @@ def photos(hopper: Path) -> dict[str, Image.Image]:
 ASK_DEVICE = """
 async (bytes) => {
   const { openDevice } = await import("/static/device.js");
-  const { describeModel } = await import("/static/server.js");
-  globalThis.device ??= await openDevice(await describeModel());
+  globalThis.device ??= await openDevice();
   const image = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
   return (await globalThis.device(image)).faces;
 }

@@ -41,7 +41,7 @@ async function describe() {
 }
 
 function onDevice() {
-  device ??= describe().then(openDevice);
+  device ??= describe().then(() => openDevice());
   device.catch(() => { device = undefined; });
   return device;
 }

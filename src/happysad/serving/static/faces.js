@@ -1,5 +1,6 @@
 // The face detector on this device: YuNet in LiteRT.js, with the steps of happysad/faces.py.
 
+import { fetchFile } from "./model_file.js";
 import { cutSquare, resize, shrink, warp } from "./pixels.js";
 
 // Height and width of the network's inputs, the smallest first.
@@ -21,7 +22,7 @@ const ROLL_CHANGE = 10;
 
 /** Resolve to a function from an image (as pixels.js has it) to its faces, the largest first. */
 export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
-  const file = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  const file = await fetchFile(url);
   const networks = new Map();
 
   function network(height, width) {

@@ -15,12 +15,14 @@ function bicubic(x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-/** The pixels of a canvas, bitmap or video. */
+/** The pixels of an image element, a video, a canvas, a bitmap or ImageData. */
 export function readPixels(source) {
-  const { width, height } = source;
+  const width = source.naturalWidth ?? source.videoWidth ?? source.width;
+  const height = source.naturalHeight ?? source.videoHeight ?? source.height;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(source, 0, 0);
+  if (source instanceof ImageData) context.putImageData(source, 0, 0);
+  else context.drawImage(source, 0, 0);
   const rgba = context.getImageData(0, 0, width, height).data;
   const data = new Uint8ClampedArray(width * height * 3);
   for (let i = 0, j = 0; i < rgba.length; i += 4, j += 3) {
