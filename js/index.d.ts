@@ -20,7 +20,7 @@ export interface Scores {
 
 /** A face, and how it looks; lengths are in pixels of the image. */
 export interface Face {
-  /** The higher of the two scores, if it reaches the model's threshold. */
+  /** The higher of the two scores, if it reaches the model's threshold and the detector is confident. */
   label: "happy" | "sad" | "uncertain";
   scores: Scores;
   /** P(happy) among happy and sad. */

@@ -10,6 +10,7 @@ from PIL import Image
 
 from happysad import Detector, ImageError, ModelError
 from happysad.classifier import Precision
+from happysad.dataset.synthetic import draw_scene
 from happysad.image import LazyImage, RgbImage, Source, open_image, read_image
 
 Files = dict[Precision, Path]
@@ -115,6 +116,23 @@ def test_a_laughing_astronaut_is_happy() -> None:
     data = pytest.importorskip("skimage.data")
     predictions = Detector().predict(data.astronaut())
     assert predictions[0].label == "happy"
+
+
+@pytest.mark.parametrize("drawn", [(0, 21), (1, 21)])
+def test_what_may_not_be_a_photographed_face_gets_no_label(drawn: tuple[int, int]) -> None:
+    scene = draw_scene([drawn])
+    detector = Detector()
+    (large,) = detector.predict(scene)
+
+    assert large.face.confidence < 0.75
+    assert max(large.scores.happy, large.scores.sad) > 0.7
+    assert large.label == "uncertain"
+    # Photographed faces of this size are detected with as little confidence.
+    small = np.asarray(Image.fromarray(scene).resize((180, 135)))
+    canvas = np.full((600, 800, 3), 200, np.uint8)
+    canvas[100:235, 100:280] = small
+    labels = {p.label for p in detector.predict(canvas) if p.face.confidence < 0.79}
+    assert labels <= {"happy", "sad"}
 
 
 def test_many_images_give_results_in_order_and_errors_in_place(

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -12,8 +12,8 @@ from happysad.concurrency import map_ordered
 from happysad.cores import cores
 from happysad.crops import crop_faces
 from happysad.errors import ImageError
-from happysad.faces import FaceDetector
-from happysad.image import MAX_PIXELS, LazyImage, Source, fit_square, open_image
+from happysad.faces import FaceDetector, is_doubtful
+from happysad.image import FORMATS, MAX_PIXELS, LazyImage, Source, fit_square, open_image
 from happysad.prediction import Face, ImageResult, Prediction, Scores
 from happysad.sources import FoundImage
 
@@ -37,6 +37,7 @@ class Detector:
         *,
         crop: Literal["face", "whole"] = "face",
         max_pixels: int = MAX_PIXELS,
+        formats: Collection[str] = FORMATS,
         threads: int = 1,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class Detector:
             crop: What is classified: each detected ``"face"``, or the ``"whole"`` image (its
                 centred square), which must be a crop of one face.
             max_pixels: Images with more pixels are refused.
+            formats: Which of `happysad.image.FORMATS` are decoded; others are refused.
             threads: Number of threads that LiteRT uses for one crop.
             on_stage: Called with the name and seconds of each stage of an image: ``"detect"``
                 (including decoding), ``"crop"`` and ``"classify"``.
@@ -59,7 +61,7 @@ class Detector:
             model if isinstance(model, Classifier) else Classifier(model, threads=threads)
         )
         self._face_detector = FaceDetector() if crop == "face" else None
-        self._max_pixels = max_pixels
+        self._max_pixels, self._formats = max_pixels, tuple(formats)
         self._on_stage = on_stage
 
     # To a type checker a str is also a sequence of sources; the first overload that fits counts.
@@ -140,7 +142,7 @@ class Detector:
         try:
             image = source.content() if isinstance(source, FoundImage) else source
             if not isinstance(image, LazyImage):
-                image = open_image(image, max_pixels=self._max_pixels)
+                image = open_image(image, max_pixels=self._max_pixels, formats=self._formats)
             result = ImageResult(name, image.width, image.height, tuple(self._predict(image)))
         except ImageError as error:
             return ImageResult(name, error=ImageError(error.reason, name))
@@ -173,7 +175,13 @@ class Detector:
         with self._timed("classify"):
             scores = [Scores(happy, sad) for sad, happy in self.classifier.scores(crops).tolist()]
         return [
-            Prediction(self.classifier.label(score), score, face)
+            Prediction(
+                "uncertain"
+                if is_doubtful(face, image.width, image.height)
+                else self.classifier.label(score),
+                score,
+                face,
+            )
             for score, face in zip(scores, faces, strict=True)
         ]
 

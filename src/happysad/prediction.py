@@ -6,7 +6,8 @@ from typing import Final, Literal, TypeAlias
 from happysad.errors import ImageError
 
 Label = Literal["happy", "sad", "uncertain"]
-"""``"uncertain"``: neither score reaches the model's threshold."""
+"""``"uncertain"``: neither score reaches the model's threshold, or what was detected may not be a
+photographed face (`happysad.faces.is_doubtful`)."""
 
 LABELS: Final = ("sad", "happy")
 """The two classes in the model's order: the index is the class number, happy = 1 = positive."""

@@ -1,5 +1,6 @@
 """The server under load, attack and orders to end."""
 
+import io
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from running import Server, serving
 
 from happysad.cli.serve import serve
@@ -53,6 +55,21 @@ def test_memory_for_bodies_has_an_end(hopper: Path) -> None:
             assert response.status_code == 503 and response.json()["reason"] == "busy"
         time.sleep(0.5)
         assert predict(server, hopper.read_bytes()).status_code == 200
+
+
+def test_formats_can_be_limited(hopper: Path) -> None:
+    with serving("--formats", "jpeg, png") as server:
+        assert predict(server, hopper.read_bytes()).status_code == 200
+        for kind in ("AVIF", "WEBP", "TIFF"):
+            file = io.BytesIO()
+            Image.open(hopper).resize((64, 64)).save(file, kind)
+            response = predict(server, file.getvalue())
+            assert response.status_code == 422
+            assert "not JPEG or PNG; convert it to JPEG" in response.json()["detail"]
+    command = [sys.executable, "-m", "happysad", "serve", "--formats", "jpeg,svg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --formats jpeg,svg: no such format: 'SVG'; known: jpeg,")
 
 
 def test_slow_clients_do_not_block_others(server: Server, hopper: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from happysad.classifier import Precision
+from happysad.dataset.synthetic import draw_scene
 from happysad.detector import Detector
 from happysad.image import RgbImage
 from happysad.video.watch import Frame, watch
@@ -50,6 +51,15 @@ def test_who_moves_stays_one_person_with_the_answer_of_the_still(
     assert moments[-1].persons[1].probability == pytest.approx(still.probability, abs=0.05)
     lefts = [moment.persons[1].face.box[0] for moment in moments]
     assert np.diff(lefts) == pytest.approx(8, abs=3)
+
+
+def test_drawings_get_no_label_in_videos_either() -> None:
+    scene = draw_scene([(1, 21)])
+
+    results = list(watch([Frame(n / 10, n, scene) for n in range(5)], Detector()))
+
+    (person,) = results[-1].persons.values()
+    assert (person.label, person.scores.happy > 0.8) == ("uncertain", True)
 
 
 def test_a_single_odd_frame_changes_no_label(detector: Detector, portrait: RgbImage) -> None:

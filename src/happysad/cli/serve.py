@@ -61,6 +61,15 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 50_000_000,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HAPPYSAD_FORMATS",
+            metavar="A,B,…",
+            help="Image formats to accept, such as jpeg,png,webp; default: all that predict reads.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
     max_images: Annotated[
         int,
         typer.Option(
@@ -137,6 +146,7 @@ def serve(
         queue=queue,
         max_body=max_body,
         max_pixels=max_pixels,
+        formats=_parse_formats(formats),
         max_images=max_images,
         max_buffer=max_buffer,
         timeout=timeout,
@@ -146,6 +156,18 @@ def serve(
         runtime=str(runtime) if runtime else None,
     )
     run_server(settings, host, port, workers)
+
+
+def _parse_formats(formats: str | None) -> tuple[str, ...]:
+    from happysad.errors import HappysadError
+    from happysad.image import FORMATS
+
+    names = FORMATS if formats is None else tuple(formats.upper().replace(" ", "").split(","))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown:
+        known = ", ".join(FORMATS).lower()
+        raise HappysadError(f"--formats {formats}: no such format: {unknown[0]!r}; known: {known}")
+    return names
 
 
 def register(app: typer.Typer) -> None:

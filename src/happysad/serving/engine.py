@@ -42,6 +42,7 @@ class Engine:
                 classifier,
                 crop=crop,
                 max_pixels=settings.max_pixels,
+                formats=settings.formats,
                 on_stage=self._observe,
             )
             for crop in get_args(Crop)

@@ -25,7 +25,7 @@ _BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
 SAMPLES: Final = {
     "happy": ((1, 18),),
     "sad": ((0, 36),),
-    "group": ((1, 21), (0, 28), (1, 42)),
+    "group": ((1, 14), (0, 34), (1, 38)),
 }
 
 # Browsers ask whether a file has changed, so an update never mixes old and new scripts.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from happysad.errors import HappysadError
-from happysad.image import MAX_PIXELS
+from happysad.image import FORMATS, MAX_PIXELS
 from happysad.released import FOLDER, MODEL
 
 VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"
@@ -27,6 +27,7 @@ class Settings:
         queue: Images that may wait in a worker process; further requests get 503.
         max_body: Maximum size of a request body, bytes.
         max_pixels: Maximum pixels of an image.
+        formats: Image formats that are decoded, of `happysad.image.FORMATS`.
         max_images: Maximum number of images in a request.
         max_buffer: Maximum bytes of all request bodies in a worker process; further requests get
             503.
@@ -43,6 +44,7 @@ class Settings:
     queue: int = 64
     max_body: int = 20_000_000
     max_pixels: int = MAX_PIXELS
+    formats: tuple[str, ...] = FORMATS
     max_images: int = 16
     max_buffer: int = 256_000_000
     timeout: float = 30.0
@@ -64,7 +66,7 @@ class Settings:
     def from_environment(cls) -> "Settings":
         """Read the settings that `to_environment` wrote."""
         values = json.loads(os.environ[VARIABLE])
-        return cls(**values | {"origins": tuple(values["origins"])})
+        return cls(**values | {name: tuple(values[name]) for name in ("origins", "formats")})
 
     def keys(self) -> tuple[bytes, ...]:
         """Read the API keys.

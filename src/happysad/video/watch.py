@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from happysad.detector import Detector
+from happysad.faces import is_doubtful
 from happysad.image import RgbImage
 from happysad.prediction import Prediction
 from happysad.video.smoothing import Smoother
@@ -77,6 +78,9 @@ class Watcher:
                     self._detector.classifier.info.threshold
                 )
             label, scores = smoother.update(frame.time, prediction.scores)
+            height, width = frame.image.shape[:2]
+            if is_doubtful(prediction.face, width, height):
+                label = "uncertain"
             persons[number] = Prediction(label, scores, prediction.face)
         return FrameResult(frame.time, frame.number, persons, tuple(gone))
 

@@ -29,7 +29,9 @@ export class Tracker {
       const mix = (name) => keep * (before?.scores[name] ?? 0) + (1 - keep) * face.scores[name];
       const scores = { happy: mix("happy"), sad: mix("sad"), neither: mix("neither") };
       const best = scores.happy >= scores.sad ? "happy" : "sad";
-      const label = scores[best] < threshold ? "uncertain" : best;
+      // The detector doubts that it is a photographed face.
+      const doubtful = face.label === "uncertain" && Math.max(face.scores.happy, face.scores.sad) >= threshold;
+      const label = doubtful || scores[best] < threshold ? "uncertain" : best;
       this.persons.set(number, { box: face.box, scores, seen: now });
       return { ...face, person: number, scores, label };
     });

@@ -1,7 +1,7 @@
 // The inference pipeline in the browser: both .tflite files, run by LiteRT.js on this device.
 
 import { fetchFile, readContract } from "./model_file.js";
-import { cropFace, openFaceDetector } from "./faces.js";
+import { cropFace, isDoubtful, openFaceDetector } from "./faces.js";
 import { readPixels } from "./pixels.js";
 
 /**
@@ -36,7 +36,9 @@ export class Detector {
     const { input_size: size, crop_margin: margin, crop_level: level } = this.info;
     const faces = [];
     for (const face of await this.#detectFaces(image)) {
-      faces.push({ ...face, ...(await this.#classify(cropFace(image, face, size, margin, level), size)) });
+      const answer = await this.#classify(cropFace(image, face, size, margin, level), size);
+      if (isDoubtful(face, image)) answer.label = "uncertain";
+      faces.push({ ...face, ...answer });
     }
     return faces;
   }

@@ -19,6 +19,8 @@ const MIN_ROLL = 2;
 const REFINING_SIDE = 224;
 const REFINING_MARGIN = 1.2;
 const ROLL_CHANGE = 10;
+const PHOTOGRAPHED = 0.8;
+const JUDGED_SIDE = 80;
 
 /** Resolve to a function from an image (as pixels.js has it) to its faces, the largest first. */
 export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
@@ -125,6 +127,12 @@ export async function openFaceDetector({ loadAndCompile, Tensor }, url) {
     for (const face of faces) refined.push(await level(image, face));
     return refined.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
   };
+}
+
+/** Whether a detection is probably not a photographed face, which then gets no label. */
+export function isDoubtful({ box, confidence }, { width, height }) {
+  const judged = Math.max(JUDGED_SIDE, Math.max(width, height) / 8);
+  return confidence < PHOTOGRAPHED && Math.max(box[2], box[3]) >= judged;
 }
 
 /** The classifier's crop of a face: RGB bytes of `size` × `size` pixels. */
