@@ -39,7 +39,7 @@ _REFINING_MARGIN: Final = 1.2
 # differs by as many degrees, a crop levelled by it shows the rest.
 _ROLL_CHANGE: Final = 10.0
 _MAX_OVERLAP: Final = 0.5
-# Of 400 photographs of faces of 96 pixels or more, 1 % are detected with a confidence below this, of
+# Of 400 photographs of faces of 96 pixels or more, 1 % are detected with less confidence, of
 # smaller ones up to half; of drawings, statues and toys that are detected, a third.
 _PHOTOGRAPHED: Final = 0.8
 _JUDGED_SIDE: Final = 80

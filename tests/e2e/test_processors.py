@@ -27,7 +27,7 @@ def test_training_learns_and_every_precision_is_exported(
     """A smaller demo; benchmarks/demo.py runs the whole one with many seeds."""
     pytest.importorskip("tensorflow", reason="the extra train is not installed")
     faces, run = tmp_path / "faces", tmp_path / "run"
-    make_dataset(faces, 300, seed=seed)
+    make_dataset(faces, 200, seed=seed)
 
     def happysad(*arguments: str | Path) -> list[str]:
         command = [sys.executable, "-m", "happysad", *map(str, arguments), "--json"]
@@ -37,8 +37,8 @@ def test_training_learns_and_every_precision_is_exported(
 
     options = ("--recipe", "drawings", "--seed", str(seed), "--out", run)
     result = json.loads(happysad("train", faces, *options)[-1])
-    # 60 images: a model that is right on 97 % falls below 0.85 once in 10,000 trainings.
-    assert result["best"]["val_accuracy"] >= 0.85
+    # 40 images: a model that is right on 97 % falls below 0.8 once in 100,000 trainings.
+    assert result["best"]["val_accuracy"] >= 0.8
     happysad("export", run, "--precision", "all")
     assert {path.name for path in run.glob("*.tflite")} == {
         f"model-{precision}.tflite" for precision in PRECISIONS

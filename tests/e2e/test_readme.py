@@ -3,26 +3,18 @@
 import subprocess
 from pathlib import Path
 
-import pytest
 from typed import ROOT, blocks, commands, lay_desk, run_python, type_in
 
 README = ROOT / "README.md"
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where every `happysad` command of README was run, in its order."""
-    folder = tmp_path_factory.mktemp("desk")
-    lay_desk(folder)
+def test_every_command_of_readme_works(tmp_path: Path) -> None:
+    lay_desk(tmp_path)
     typed = commands(README)
     assert len(typed) >= 6
     for command in typed:
-        type_in(folder, command)
-    return folder
-
-
-def test_every_command_of_readme_works(desk: Path) -> None:
-    run = desk / "runs" / "first"
+        type_in(tmp_path, command)
+    run = tmp_path / "runs" / "first"
     assert (run / "evaluation-faces-test" / "report.html").is_file()
     assert (run / "model-int8.tflite").stat().st_size < 3_000_000
     for made in (
@@ -34,12 +26,13 @@ def test_every_command_of_readme_works(desk: Path) -> None:
         "talk.png",
         "scores/part-000000.parquet",
     ):
-        assert (desk / made).stat().st_size, made
+        assert (tmp_path / made).stat().st_size, made
 
 
-def test_the_python_example_runs(desk: Path) -> None:
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    lay_desk(tmp_path)
     (example,) = blocks(README, "python")
-    label, probability, *box = run_python(desk, example).split()
+    label, probability, *box = run_python(tmp_path, example).split()
     assert label in ("happy", "sad", "uncertain") and 0 <= float(probability) <= 1
     assert len(box) == 4
 

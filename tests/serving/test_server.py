@@ -200,7 +200,9 @@ def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_server_refuses_the_models_that_predict_refuses() -> None:
     options = signature(serve).parameters
-    same = [name for name in asdict(Settings()) if name in options and name != "threads"]
+    same = [name for name in asdict(Settings()) if name in options]
+    # Their defaults depend on the machine, or are written in another way.
+    same = [name for name in same if name not in ("threads", "formats")]
     assert "max_pixels" in same
     assert {name: options[name].default for name in same} == {
         name: getattr(Settings(), name) for name in same

@@ -15,6 +15,7 @@ from happysad.training.checkpoint import Epoch
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
 from happysad.training.run import Run
+from happysad.tuning.ranking import Mean, Outcome, Trial, rank
 from happysad.tuning.space import parse_vary
 
 pytest.importorskip("ray.tune", reason="needs happysad[cluster]")
@@ -51,7 +52,7 @@ def test_a_killed_search_continues_and_writes_the_best_recipe(
 ) -> None:
     out = tmp_path / "search"
     command = happysad("tune", faces, "--recipe", recipe_file, "--out", out, "--json")
-    command += ["--vary", "dropout=0.1,0.4", "--vary", "weights=none,missing.h5", "--seeds", "2"]
+    command += ["--vary", "weights=none,missing.h5", "--seeds", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(out.glob("*/model.keras")):
         assert process.poll() is None
@@ -66,20 +67,37 @@ def test_a_killed_search_continues_and_writes_the_best_recipe(
     assert done.returncode == 1, f"some failed; {done.stderr}"
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     found = json.loads(done.stdout)
-    assert [r["values"]["weights"] for r in found["recipes"]] == ["none"] * 2 + ["missing.h5"] * 2
-    for ranked in found["recipes"][:2]:
-        assert [o["state"] for o in ranked["outcomes"]] == ["finished"] * 2
-        assert ranked["val_loss"]["mean"] > 0 and ranked["val_loss"]["deviation"] >= 0
-        for outcome in ranked["outcomes"]:
-            assert load_network(Path(outcome["run"]) / "model.keras")
-    assert "no such weights file" in found["recipes"][3]["outcomes"][0]["problem"]
-    losses = [ranked["val_loss"]["mean"] for ranked in found["recipes"][:2]]
-    assert losses == sorted(losses)
-    best = read_recipe(found["best"])
-    assert best.dropout == found["recipes"][0]["values"]["dropout"]
+    best, worst = found["recipes"]
+    assert (best["values"], worst["values"]) == ({"weights": "none"}, {"weights": "missing.h5"})
+    assert [outcome["state"] for outcome in best["outcomes"]] == ["finished"] * 2
+    assert best["val_loss"]["mean"] > 0 and best["val_loss"]["deviation"] >= 0
+    for outcome in best["outcomes"]:
+        assert load_network(Path(outcome["run"]) / "model.keras")
+    assert "no such weights file" in worst["outcomes"][0]["problem"]
+    assert read_recipe(found["best"]).weights == "none"
     with (out / "trials.csv").open() as file:
-        assert [row["run"] for row in csv.DictReader(file)] == [f"{i:03}" for i in range(8)]
+        assert [row["run"] for row in csv.DictReader(file)] == [f"{i:03}" for i in range(4)]
     assert (out / "trials.png").is_file()
+
+
+def test_recipes_are_ranked_by_their_mean_loss_complete_ones_first(recipe_file: Path) -> None:
+    recipe = read_recipe(str(recipe_file))
+    losses = {"a": (0.5, 0.3), "b": (0.2, 0.5), "c": (0.1, None), "d": (None, None)}
+    trials, outcomes = [], []
+    for name, pair in losses.items():
+        for seed, loss in enumerate(pair):
+            trials.append(Trial(len(trials), {"name": name}, recipe))
+            state = "failed" if loss is None else "finished"
+            outcomes.append(Outcome(Path(name), seed, state, 1, loss, loss and 1 - loss))
+
+    ranked = rank(trials, outcomes, seeds=2)
+
+    assert [each.values["name"] for each in ranked] == ["b", "a", "c", "d"]
+    assert ranked[0].val_loss
+    assert ranked[0].val_loss.mean == pytest.approx(0.35)
+    assert ranked[0].val_loss.deviation == pytest.approx(0.212, abs=1e-3)
+    assert (ranked[2].val_loss, ranked[3].val_loss) == (Mean(0.1, None), None)
+    assert ranked[0].best.val_loss == 0.2
 
 
 def test_a_trial_that_falls_behind_is_stopped_and_stays_stopped(
