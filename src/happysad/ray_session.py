@@ -1,5 +1,6 @@
 """Connection to a Ray cluster, or a Ray instance on this machine."""
 
+import atexit
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Silence a deprecation warning about accelerators on nodes without any.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+import colorama.initialise
 import ray
 
 from happysad.errors import HappysadError
@@ -56,6 +58,8 @@ def connect(address: str | None, cpus: int) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         where = f"Ray cluster at {address}" if address else "Ray on this machine"
         raise HappysadError(f"{where}: cannot connect ({reason})") from error
+    # At exit, colorama, which Ray starts, would write an escape sequence to any terminal.
+    atexit.unregister(colorama.initialise.reset_all)
     try:
         yield
     finally:

@@ -83,7 +83,8 @@ def test_a_killed_search_continues_and_writes_the_best_recipe(
 def test_recipes_are_ranked_by_their_mean_loss_complete_ones_first(recipe_file: Path) -> None:
     recipe = read_recipe(str(recipe_file))
     losses = {"a": (0.5, 0.3), "b": (0.2, 0.5), "c": (0.1, None), "d": (None, None)}
-    trials, outcomes = [], []
+    trials: list[Trial] = []
+    outcomes: list[Outcome] = []
     for name, pair in losses.items():
         for seed, loss in enumerate(pair):
             trials.append(Trial(len(trials), {"name": name}, recipe))

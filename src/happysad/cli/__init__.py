@@ -44,6 +44,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def happysad(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -60,6 +61,13 @@ def happysad(
       happysad predict party.jpg
       happysad train faces/ --weights happysad --out runs/ours
     """
+    context.color = _colour()
+
+
+def _colour() -> bool | None:
+    """Return False where colours are not wanted; None leaves the choice to click."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if plain else None
 
 
 def main() -> None:
@@ -100,5 +108,5 @@ def _missing(module: str, verb: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True, color=_colour())
     sys.exit(2)

@@ -1,10 +1,13 @@
 """`happysad dataset`: import datasets, check them, crop photographs, draw practice faces."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from happysad.cli.quiet import start_litert
 
 if TYPE_CHECKING:
     from happysad.dataset.check import CheckResult
@@ -153,6 +156,7 @@ def check(
 
     from happysad.dataset.check import check as look_over
 
+    start_litert()
     checked = look_over(folder, against=against, model=model)
     if report:
         from happysad.dataset.gallery import write_gallery
@@ -220,6 +224,7 @@ def crop(
     from happysad.dataset.crop import SEVERAL_FILE, SKIPPED_FILE, crop_folder
     from happysad.records import printable
 
+    start_litert()
     done = crop_folder(source, out, size)
     if as_json:
         counts = {
@@ -232,14 +237,18 @@ def crop(
     else:
         typer.echo(f"{len(done.crops):,} faces in {out}")
         if done.several:
-            typer.echo(f"{len(done.several):,} images have several, see {out / SEVERAL_FILE}")
+            typer.echo(f"{_count(done.several)} several, see {out / SEVERAL_FILE}")
         if done.no_face:
-            typer.echo(f"{len(done.no_face):,} images have none, see {out / SKIPPED_FILE}")
+            typer.echo(f"{_count(done.no_face)} none, see {out / SKIPPED_FILE}")
     for name, problem in done.unreadable.items():
         typer.echo(f"skipped: {printable(name)}: {printable(problem)}", err=True)
     if done.unreadable:
         typer.echo(f"{len(done.unreadable):,} images could not be read", err=True)
         raise typer.Exit(1)
+
+
+def _count(images: Collection[object]) -> str:
+    return "1 image has" if len(images) == 1 else f"{len(images):,} images have"
 
 
 def draw(

@@ -24,9 +24,12 @@ def doctor(
       happysad doctor
       happysad doctor --json
     """
+    from happysad.cli.quiet import quiet
     from happysad.doctor import examine
 
-    checks = examine()
+    # A damaged installation is reported by the checks, not by the libraries.
+    with quiet():
+        checks = examine()
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.quiet import quiet
+from happysad.cli.quiet import quiet, start_litert
 from happysad.prediction import LABELS
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def evaluate(
     if model.suffix != ".tflite":
         with quiet():
             import keras  # noqa: F401
+    start_litert()
 
     folder = out or default_folder(model, dataset)
     evaluation = run(model, dataset, folder, strict=strict, images=images)

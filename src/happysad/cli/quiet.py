@@ -20,3 +20,11 @@ def quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def start_litert() -> None:
+    """Create a LiteRT interpreter, so that no later one logs: only the first in a process does."""
+    with quiet():
+        from happysad.classifier import Classifier
+
+        Classifier()

@@ -1,6 +1,7 @@
 """`happysad score`: detect and classify the faces of many images, on one machine or a cluster."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -172,7 +173,7 @@ def _print(result: "ScoringResult", out: str) -> None:
     summary = result.summary
     typer.echo(f"{summary.counts}\n")
     if any(summary.histogram):
-        typer.echo(f"{summary.chart()}\n")
+        typer.echo(f"{summary.chart(min(65, shutil.get_terminal_size().columns))}\n")
     if summary.failures:
         typer.echo(f"Could not be read (first {len(summary.failures)}):")
         for _, uri, error in summary.failures:
