@@ -107,7 +107,7 @@ def test_the_command_counts_crops_and_reports_unreadable_images(
     assert run("one") == 1
     output = capsys.readouterr()
     assert "3 faces in" in output.out
-    assert "1 images have several" in output.out
+    assert "1 image has several" in output.out
     assert "skipped: sad/torn.jpg" in output.err
     assert run("two", "--json") == 1
     counts = json.loads(capsys.readouterr().out)
