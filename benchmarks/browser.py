@@ -42,16 +42,20 @@ async ([url, frames]) => {
     "on the server": async () => askServer(await jpeg()),
   };
   const times = { "loading runtime and model": [load] };
+  const heap = () => { globalThis.gc(); return performance.memory.usedJSHeapSize / 1e6; };
+  const memory = [];
   for (const [name, way] of Object.entries(ways)) {
     for (let i = 0; i < 10; i++) await way();
+    if (name === "on the device") memory.push(heap());
     times[name] = [];
     for (let i = 0; i < frames; i++) {
       const start = performance.now();
       await way();
       times[name].push(performance.now() - start);
     }
+    if (name === "on the device") memory.push(heap());
   }
-  return times;
+  return [times, memory];
 }
 """
 
@@ -69,18 +73,23 @@ def main() -> None:
         _, scene = make_images(Path(name))
         image = "data:image/jpeg;base64," + base64.b64encode(scene.read_bytes()).decode()
         chromium = driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--enable-precise-memory-info", "--js-flags=--expose-gc"],
         )
         with running(*happysad("--runtime", str(RUNTIME))) as (_, url):
             # The page's policy forbids data: addresses; the measurement needs one.
             page = chromium.new_context(bypass_csp=True).new_page()
             page.goto(url)
-            times = page.evaluate(TIME_FRAMES, [image, arguments.frames])
+            times, memory = page.evaluate(TIME_FRAMES, [image, arguments.frames])
         chromium.close()
     print("| 640×480 | median | 95 % |\n| --- | --- | --- |")
     for way, values in times.items():
         high = sorted(values)[int(0.95 * len(values))]
         print(f"| {way} | {statistics.median(values):.1f} ms | {high:.1f} ms |")
+    before, after = memory
+    print(
+        f"JavaScript heap after 10 frames {before:.1f} MB, {arguments.frames} later {after:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -126,8 +126,13 @@ def test_the_readme_s_example_gives_the_answers_of_python(address: str) -> None:
             }
             return answers;
         }""")
+        early = page.evaluate("""async () => {
+            const { openDetector } = await import("happysad");
+            return (await openDetector()).detect(new Image()).catch((error) => error.message);
+        }""")
         browser.close()
 
+    assert early == "The image has no pixels yet; wait until it is loaded."
     (expected,) = Detector().predict(HOPPER)
     logged = [line for line in lines if line and line[0] in ("happy", "sad", "uncertain")]
     scores, box = faces[0][0]["scores"], faces[0][0]["box"]

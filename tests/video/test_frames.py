@@ -166,6 +166,18 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
         assert next(video.frames()).image.shape == (SIZE[1], video.size[0], 3)
 
 
+def test_videos_without_timestamps_get_some(tmp_path: Path) -> None:
+    """As cameras write them: a bare stream of H.264."""
+    path = encode(tmp_path / "x.h264", "h264")
+
+    with Video(path) as video:
+        times = [frame.time for frame in video.frames()]
+
+    assert len(times) == COUNT
+    assert np.all(np.diff(times) > 0)
+    assert not video.broken
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "x.mp4"), "w") as output:
         tone = output.add_stream("aac", rate=48_000, layout="mono")

@@ -1,5 +1,6 @@
 """The command line: one thin module per verb."""
 
+import io
 import logging
 import os
 import sys
@@ -76,6 +77,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # On Windows, standard output that is redirected cannot hold every file name.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Import only the requested verb, for a fast start; demo calls other verbs.
     asked = sys.argv[1:2]
     for verb in asked if asked and asked[0] in VERBS and asked != ["demo"] else VERBS:

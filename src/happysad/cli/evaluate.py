@@ -61,7 +61,7 @@ def evaluate(
     folder = out or default_folder(model, dataset)
     evaluation = run(model, dataset, folder, strict=strict, images=images)
     if as_json:
-        typer.echo(json.dumps(evaluation.facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(evaluation.facts, indent=2))
     else:
         _print(evaluation, Console())
     if evaluation.skipped:

@@ -104,7 +104,9 @@ class Buffers:
                 f"Send files, at most {limit} of them, in parts with a filename.",
             ) from error
         try:
-            files = [part for _, part in form.multi_items() if not isinstance(part, str)]
+            parts = [part for _, part in form.multi_items() if not isinstance(part, str)]
+            # Browsers send an empty part without a name where no file was chosen.
+            files = [part for part in parts if part.filename or part.size]
             uploads = [(file.filename or RAW_NAME, await file.read()) for file in files]
         finally:
             await form.close()

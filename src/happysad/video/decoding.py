@@ -20,7 +20,7 @@ Decoded: TypeAlias = tuple[float | None, Callable[[], RgbImage]]
 
 # Timeout of streams, seconds.
 _TIMEOUT: Final = 10.0
-_FORMATS: Final = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg"
+_FORMATS: Final = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc"
 """FFmpeg's readers for files. Playlists are not among them: they can name any other file."""
 _STATED: Final = ("mov", "matroska", "avi", "asf", "flv")
 """Formats whose header states the duration; FFmpeg estimates it for the others."""

@@ -10,7 +10,7 @@ from happysad.image import HEADER_BYTES, image_format
 
 SUFFIXES: Final = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob",
-    ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv",
+    ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".h264", ".264", ".hevc",
 })  # fmt: skip
 CAMERA: Final = "camera:"
 STREAMS: Final = ("rtsp://", *URLS)

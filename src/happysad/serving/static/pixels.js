@@ -19,6 +19,7 @@ function bicubic(x) {
 export function readPixels(source) {
   const width = source.naturalWidth ?? source.videoWidth ?? source.width;
   const height = source.naturalHeight ?? source.videoHeight ?? source.height;
+  if (!width || !height) throw new Error("The image has no pixels yet; wait until it is loaded.");
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (source instanceof ImageData) context.putImageData(source, 0, 0);
