@@ -242,6 +242,17 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
         assert "none.jpg: no response, or neither an image nor a video" in errors
 
 
+def test_a_pattern_may_stand_for_a_video(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "one.mp4")
+    pattern = tmp_path / "*.mp4"
+
+    assert json.loads(predict(pattern, "--json")[1].splitlines()[-1])["path"].endswith("one.mp4")
+    shutil.copy(clip, tmp_path / "two.mp4")
+    status, _, errors = predict(pattern)
+    assert status == 2
+    assert errors.endswith("one.mp4: only one video at a time; give it as the only source\n")
+
+
 def test_damaged_frames_are_told(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.mkv", "mjpeg")
     content = bytearray(path.read_bytes())

@@ -1,6 +1,7 @@
 """Training as a user does it, on drawn faces: small crops, random weights, a few epochs."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -67,11 +68,21 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def unlink_as_on_windows(path: Path, missing_ok: bool = False) -> None:
+    maps = Path("/proc/self/maps")
+    if maps.exists() and str(path) in maps.read_text():
+        raise PermissionError(errno.EACCES, "used by another process", str(path))
+    if path.exists() or not missing_ok:
+        os.remove(path)  # noqa: PTH107
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path, faces: Path) -> Path:
-    """A training that nothing interrupted."""
+    """A training that nothing interrupted, where files cannot be removed while they are mapped."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    train(faces, read_recipe(str(recipe_file)), out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_as_on_windows)
+        train(faces, read_recipe(str(recipe_file)), out)
     return out
 
 

@@ -100,6 +100,8 @@ def predict(
     from happysad.video.kinds import is_video
 
     threads = threads or cores()
+    # Windows shells do not expand patterns.
+    sources = [path for source in sources for path in _expand_videos(source)]
     videos = [source for source in sources if is_video(source)]
     if videos:
         if len(sources) > 1:
@@ -127,6 +129,18 @@ def predict(
         whole = _predict_images(sources, detector, as_json, csv_file, annotate, threads)
     if not whole:
         raise typer.Exit(1)
+
+
+def _expand_videos(source: str) -> list[str]:
+    """Expand a glob pattern that matches videos; leave everything else as it is."""
+    from happysad.sources import find_images, is_glob
+    from happysad.video.kinds import is_video
+
+    if is_glob(source):
+        paths = [found.path for found in find_images([source])]
+        if paths and all(map(is_video, paths)):
+            return paths
+    return [source]
 
 
 def _predict_images(

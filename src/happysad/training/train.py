@@ -149,6 +149,8 @@ def train(
     # Last: this file marks the run as finished.
     with atomic(run.model) as temporary:
         network.save(temporary)
+    # Windows does not remove a file that is mapped into memory.
+    del dataset, data
     run.tidy()
     return _result(run)
 
