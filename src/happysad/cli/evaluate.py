@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from happysad.cli.quiet import quiet, start_litert
 from happysad.prediction import LABELS
 
 if TYPE_CHECKING:
+    from happysad.evaluation.compare import Comparison
     from happysad.evaluation.evaluate import Evaluation
 
 
@@ -22,8 +24,12 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[
-        Path, typer.Argument(help="A run directory, a .keras file or a .tflite file.")
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL...",
+            help="A run directory, a .keras file or a .tflite file; several are compared.",
+        ),
     ],
     dataset: Annotated[Path, typer.Argument(help="A folder with happy/ and sad/ in it.")],
     out: Annotated[
@@ -33,33 +39,43 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print metrics.json instead of tables.")
+        bool,
+        typer.Option("--json", help="Print metrics.json, or comparison.json, instead of tables."),
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a dataset with unreadable images.")
     ] = False,
     images: Annotated[
-        bool, typer.Option(help="Show the most confident mistakes, with heat maps, in the report.")
+        bool,
+        typer.Option(
+            help="Show images in the report: the most confident mistakes, with heat maps; or those "
+            "about which the models differ."
+        ),
     ] = True,
 ) -> None:
-    """Test a model on labelled images it has not seen.
+    """Test a model on labelled images it has not seen, or compare several.
 
-    Writes metrics.json, predictions.csv, charts and a report.html to look at.
-    The exit status is 1 if some images had to be left out.
+    Writes metrics.json, predictions.csv, charts and a report.html to look at. Of
+    several models, each is compared with the first one on the same images. The
+    exit status is 1 if some images had to be left out.
 
     Examples:
       happysad evaluate runs/first faces-test/
       happysad evaluate model.tflite faces-test/ --out test --no-images
+      happysad evaluate runs/first runs/second faces-test/ --out comparison
     """
     from happysad.evaluation.evaluate import evaluate as run
 
-    if model.suffix != ".tflite":
+    if any(model.suffix != ".tflite" for model in models):
         with quiet():
             import keras  # noqa: F401
     start_litert()
 
-    folder = out or default_folder(model, dataset)
-    evaluation = run(model, dataset, folder, strict=strict, images=images)
+    folder = out or default_folder(models[0], dataset)
+    if len(models) > 1:
+        _compare(models, dataset, out or _beside(folder), as_json, strict, images)
+        return
+    evaluation = run(models[0], dataset, folder, strict=strict, images=images)
     if as_json:
         typer.echo(json.dumps(evaluation.facts, indent=2))
     else:
@@ -72,6 +88,55 @@ def default_folder(model: Path, dataset: Path) -> Path:
     """Name the folder for a test: in the run directory, or beside the model's file."""
     name = f"evaluation-{dataset.resolve().name}"
     return model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}")
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(folder.name.replace("evaluation-", "comparison-"))
+
+
+def _compare(
+    models: list[Path], dataset: Path, out: Path, as_json: bool, strict: bool, images: bool
+) -> None:
+    from happysad.evaluation.compare import compare_models
+
+    comparison = compare_models(models, dataset, out, strict=strict, images=images)
+    if as_json:
+        typer.echo((out / "comparison.json").read_text("utf-8"))
+    else:
+        _print_comparison(comparison, Console())
+    if comparison.evaluations[0].skipped:
+        raise typer.Exit(1)
+
+
+def _print_comparison(comparison: "Comparison", console: Console) -> None:
+    from happysad.evaluation.report import FIGURES, format_difference, format_value
+
+    names, differences = comparison.names, comparison.differences
+    metrics = [each.metrics.figures for each in comparison.evaluations]
+    images = f"{comparison.evaluations[0].metrics.count:,} images"
+    for number, (name, difference) in enumerate(zip(names[1:], differences, strict=True), 1):
+        title = f"{escape(name)} against {escape(names[0])}, {images}"
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+        table.add_column("metric")
+        for heading in (names[0], name, "difference", "95 % interval"):
+            table.add_column(escape(heading), justify="right", overflow="fold")
+        for key, estimate in difference.metrics.items():
+            if key not in FIGURES:
+                continue
+            shown = format_difference(key, estimate)
+            values = (format_value(key, metrics[i][key].value) for i in (0, number))
+            style = "bold" if shown["clear"] else None
+            row = (FIGURES[key][0], *values, shown["difference"], shown["interval"])
+            table.add_row(*row, style=style)
+        console.print(table)
+        console.print(
+            f"only {name} is right on {difference.only_this:,} images, "
+            f"only {names[0]} on {difference.only_first:,}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    console.print(f"Report: {comparison.report}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _print(evaluation: "Evaluation", console: Console) -> None:

@@ -62,11 +62,17 @@ class Evaluation:
         metrics: The figures.
         facts: What ``metrics.json`` holds.
         report: Path of the HTML report.
+        paths: Each image's path in the dataset.
+        labels: ``uint8 [N]``, 0 = sad, 1 = happy.
+        probabilities: ``float64 [N]``, P(happy).
     """
 
     metrics: Metrics
     facts: dict[str, Any]
     report: Path
+    paths: list[str]
+    labels: npt.NDArray[np.uint8]
+    probabilities: npt.NDArray[np.float64]
 
     @property
     def skipped(self) -> int:
@@ -111,7 +117,7 @@ def evaluate(
     _write_predictions(out / "predictions.csv", names, labels, probabilities, uncertain)
     _draw(out, labels, probabilities, metrics, mistakes)
     write_report(out, metrics, facts, mistakes if images else None)
-    return Evaluation(metrics, facts, out / "report.html")
+    return Evaluation(metrics, facts, out / "report.html", names, labels, probabilities)
 
 
 def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

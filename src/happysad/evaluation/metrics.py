@@ -17,7 +17,13 @@ from sklearn.metrics import (
 )
 
 from happysad.errors import DatasetError
-from happysad.evaluation.bootstrap import CLIP, ECE_BINS, resampled_values
+from happysad.evaluation.bootstrap import (
+    CLIP,
+    ECE_BINS,
+    FloatArray,
+    resampled_values,
+    weighted_values,
+)
 from happysad.prediction import LABELS
 
 _NEED_BOTH_CLASSES: Final = (
@@ -43,6 +49,22 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a model compares with the first one.
+
+    Attributes:
+        metrics: By metric: the model's value minus the first one's, with its paired bootstrap 95 %
+            interval.
+        only_first: Number of images that only the first model classifies correctly.
+        only_this: Number of images that only this model classifies correctly.
+    """
+
+    metrics: dict[str, Estimate]
+    only_first: int
+    only_this: int
 
 
 @dataclass(frozen=True)
@@ -125,6 +147,45 @@ def compute_metrics(
         ),
         figures={name: _estimate(value, samples[name]) for name, value in values.items()},
     )
+
+
+def paired_difference(
+    labels: npt.ArrayLike,
+    first: npt.ArrayLike,
+    other: npt.ArrayLike,
+    threshold: float = 0.5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Compare two models' probabilities of the same images.
+
+    Args:
+        labels: ``[N]``, 0 = sad, 1 = happy.
+        first: ``[N]``, P(happy) by the model that is compared with.
+        other: ``[N]``, P(happy) by the other model.
+        threshold: Probability from which a face counts as happy.
+        bootstrap: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    truth = np.asarray(labels).astype(np.uint8)
+    pair = [np.asarray(p, dtype=np.float64) for p in (first, other)]
+    ones = np.ones((1, len(truth)))
+    before, after = (weighted_values(truth, p, ones, threshold, None) for p in pair)
+    # The same seed draws the same images for both.
+    low, high = (resampled_values(truth, p, threshold, None, bootstrap, seed) for p in pair)
+    right, still_right = ((p >= threshold) == truth.astype(bool) for p in pair)
+    return Difference(
+        metrics={
+            name: _estimate(_defined(after[name] - before[name]), high[name] - low[name])
+            for name in before
+        },
+        only_first=int((right & ~still_right).sum()),
+        only_this=int((~right & still_right).sum()),
+    )
+
+
+def _defined(value: FloatArray) -> float | None:
+    return float(value[0]) if np.isfinite(value[0]) else None
 
 
 def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:

@@ -4,15 +4,15 @@ import base64
 import io
 from collections.abc import Sequence
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 from PIL import Image
 
-from happysad.evaluation.metrics import Estimate, Metrics
+from happysad.evaluation.metrics import Difference, Estimate, Metrics
 from happysad.evaluation.mistakes import Mistake
 from happysad.files import atomic_text
 from happysad.image import RgbImage
@@ -53,6 +53,9 @@ CHARTS: Final = (
 
 CONTESTED: Final = "contested.png"
 """Contact sheet of the faces whose votes agree least."""
+
+DIFFERENCES: Final = "differences.png"
+"""Contact sheet of images about which models differ."""
 
 CARDS: Final = {
     "accuracy": "Share of all faces that are classified correctly.",
@@ -108,13 +111,7 @@ def write_report(
         facts: The content of ``metrics.json``.
         mistakes: The gallery, most confident first; None omits it.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"data_url": _jpeg, "thousands": "{:,}".format}
-    template = environment.from_string(
-        (files("happysad.evaluation") / "report.html.j2").read_text(encoding="utf-8")
-    )
+    template = _environment().get_template("report.html.j2")
     accuracy = metrics.figures["accuracy"]
     spread = 50 * ((accuracy.high or 0) - (accuracy.low or 0))
     html = template.render(
@@ -137,6 +134,81 @@ def write_report(
         today=date.today().isoformat(),
     )
     atomic_text(out / "report.html", html)
+
+
+def write_comparison(
+    out: Path,
+    names: Sequence[str],
+    metrics: Sequence[Metrics],
+    differences: Sequence[Difference],
+    dataset: dict[str, Any],
+) -> None:
+    """Write ``comparison.html`` with the contact sheet embedded.
+
+    Args:
+        out: Folder with a folder for each model and, if any, the contact sheet `DIFFERENCES`.
+        names: Each model's name, which is its folder, too.
+        metrics: Each model's metrics.
+        differences: Each model but the first against the first.
+        dataset: The part ``dataset`` of ``metrics.json``.
+    """
+
+    def row(name: str) -> dict[str, Any]:
+        title, meaning = FIGURES[name]
+        cells: list[dict[str, Any]] = [
+            {"value": format_value(name, each.figures[name].value)} for each in metrics
+        ]
+        for cell, other in zip(cells[1:], differences, strict=True):
+            cell |= format_difference(name, other.metrics[name])
+        return {"title": title, "meaning": meaning, "cells": cells}
+
+    sheet = out / DIFFERENCES
+    html = (
+        _environment()
+        .get_template("comparison.html.j2")
+        .render(
+            names=names,
+            dataset=dataset,
+            rows=[row(name) for name in FIGURES if name in differences[0].metrics],
+            others=list(zip(names[1:], differences, strict=True)),
+            links=[(name, f"{quote(name)}/report.html") for name in names],
+            contact_sheet=_png(sheet) if sheet.is_file() else None,
+            today=date.today().isoformat(),
+            # For the style.
+            cards={},
+            heat=False,
+        )
+    )
+    atomic_text(out / "comparison.html", html)
+
+
+def format_difference(name: str, difference: Estimate) -> dict[str, Any]:
+    """Format a difference and its interval; ``clear`` tells whether the interval excludes 0."""
+    if difference.value is None or difference.low is None or difference.high is None:
+        return {"difference": "not defined", "interval": "", "clear": False}
+    share = format_value(name, 0.0).endswith(_PERCENT)
+    value, low, high = (
+        (f"{100 * each:+.1f}" if share else f"{each:+.3f}").replace("-", "\u2212")
+        for each in (difference.value, difference.low, difference.high)
+    )
+    unit = " points" if share else ""
+    return {
+        "difference": f"{value}{unit}",
+        "interval": f"{low} to {high}",
+        "clear": difference.low > 0 or difference.high < 0,
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("happysad.evaluation", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_url": _jpeg, "thousands": "{:,}".format}
+    return environment
 
 
 def vote_rows(votes: dict[str, Any] | None) -> list[tuple[str, str]]:
