@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -88,10 +89,35 @@ def test_predictions_add_up_to_the_accuracy(evaluation: Evaluation, testset: Pat
 def test_the_report_needs_nothing_but_itself(evaluation: Evaluation) -> None:
     html = evaluation.report.read_text(encoding="utf-8")
     assert "//" not in re.sub(r"data:image/\w+;base64,[\w+/=]+", "", html)
-    assert not re.search(r"<(script|link|iframe)|@import|url\(", html)
+    assert not re.search(r"<(link|iframe)|<script[^>]|@import|url\(", html)
     sources = re.findall(r'<img src="([^"]{0,22})', html)
     assert len(sources) > 5
     assert all(source.startswith("data:image/") for source in sources)
+
+
+def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("needs Chromium")
+    happy = evaluation.labels.astype(bool)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(evaluation.report.as_uri())
+        for threshold in (0.5, 0.3, 0.0, 1.0):
+            page.locator("#threshold input").fill(str(round(1000 * threshold)))
+            rows = page.locator("#threshold tbody tr")
+            shown = [row.locator("td").all_inner_texts()[:2] for row in rows.all()]
+            called = evaluation.probabilities >= threshold
+            expected = [
+                [str(int((which & ~called).sum())), str(int((which & called).sum()))]
+                for which in (~happy, happy)
+            ]
+            assert shown == expected, threshold
+            accuracy = f"Accuracy {100 * float((called == happy).mean()):.1f}\u00a0%"
+            assert accuracy in page.locator("#accuracies").inner_text()
+        browser.close()
 
 
 def test_the_report_shows_names_and_does_not_run_them(evaluation: Evaluation) -> None:

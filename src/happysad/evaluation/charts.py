@@ -131,7 +131,7 @@ def plot_thresholds(labels: Labels, p: Probabilities, metrics: Metrics, path: Pa
     tp, fp = (called & happy).sum(axis=1), (called & ~happy).sum(axis=1)
     fn, tn = happy.sum() - tp, (~happy).sum() - fp
     with plot(path) as figure:
-        axes = figure.add_subplot(title="If the threshold were elsewhere")
+        axes = figure.add_subplot(title="Metrics by threshold")
         axes.axvline(metrics.threshold, color=INK, linewidth=1.2, label=_at(metrics))
         axes.plot(thresholds, (tp + tn) / len(p), color=INK, label="accuracy")
         balanced = (tp / (tp + fn) + tn / (tn + fp)) / 2

@@ -116,7 +116,12 @@ def evaluate(
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_predictions(out / "predictions.csv", names, labels, probabilities, uncertain)
     _draw(out, labels, probabilities, metrics, mistakes)
-    write_report(out, metrics, facts, mistakes if images else None)
+    thousandths = np.floor(probabilities * 1000).clip(0, 1000).astype(int)
+    counts = {
+        name: np.bincount(thousandths[labels == label], minlength=1001).tolist()
+        for label, name in enumerate(LABELS)
+    }
+    write_report(out, metrics, facts, counts, mistakes if images else None)
     return Evaluation(metrics, facts, out / "report.html", names, labels, probabilities)
 
 

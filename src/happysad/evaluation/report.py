@@ -101,7 +101,11 @@ _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
 
 
 def write_report(
-    out: Path, metrics: Metrics, facts: dict[str, Any], mistakes: Sequence[Mistake] | None
+    out: Path,
+    metrics: Metrics,
+    facts: dict[str, Any],
+    counts: dict[str, list[int]],
+    mistakes: Sequence[Mistake] | None,
 ) -> None:
     """Write ``report.html`` with the charts embedded.
 
@@ -109,6 +113,8 @@ def write_report(
         out: Folder with the charts.
         metrics: The metrics.
         facts: The content of ``metrics.json``.
+        counts: For ``sad`` and ``happy``, 1,001 numbers of images: by P(happy), rounded down to
+            thousandths.
         mistakes: The gallery, most confident first; None omits it.
     """
     template = _environment().get_template("report.html.j2")
@@ -117,6 +123,7 @@ def write_report(
     html = template.render(
         metrics=metrics,
         facts=facts,
+        counts=counts,
         right=metrics.confusion[0][0] + metrics.confusion[1][1],
         spread=spread,
         mistakes=mistakes,
