@@ -91,6 +91,8 @@ def test_a_run_directory_tells_all_about_the_training(run: Path, faces: Path) ->
     told = "recipe.toml split.csv skipped.csv environment.json history.csv curves.png augmented.png"
     assert {*told.split(), "model.keras"} <= names
     assert not {"checkpoint.npz", "crops.npy"} & names, "what training alone needs is gone"
+    weights = load_network(run / "model.keras").count_params()
+    assert (run / "model.keras").stat().st_size < 4.5 * weights, "the optimizer is not saved"
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     assert [row["stage"] for row in history] == ["1", "1", "2", "2", "2"]

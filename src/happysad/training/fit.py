@@ -110,7 +110,8 @@ class _Trainer:
         self.average: Arrays = []
         self.candidate: Arrays = []
         unfreeze(network.get_layer("backbone"), stage.layers)
-        self.model = network
+        # Compiling the network itself would save the optimizer, twice its size, with it.
+        self.model = keras.Model(network.inputs, network.outputs)
         self.inputs: npt.NDArray[Any] = data.crops[self.held_back]
         self.prepare: Callable[[Crops], npt.NDArray[Any]] | None = None
         if stage.layers == "head":
