@@ -8,12 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,6 +17,7 @@ import numpy as np
 import pytest
 from films import encode
 from PIL import Image
+from web import QuietHandler, chromium, web, web_folder
 
 from happysad.classifier import Precision
 from happysad.image import RgbImage
@@ -198,28 +195,6 @@ def test_a_full_disk_is_one_line(clip: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP."""
-    handler = partial(QuietFiles, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-
 def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "www"
     folder.mkdir()
@@ -228,7 +203,7 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
     (folder / "portrait").write_bytes(portrait.read_bytes())
     (folder / "film.jpg").write_bytes(clip.read_bytes())
     local = json.loads(predict(portrait, "--json")[1])
-    with web(folder) as address:
+    with web_folder(folder) as address:
         url = f"{address}/portrait?size=[large]"
         status, out, errors = predict(url, portrait, "--json", "--annotate", tmp_path / "copies")
         assert (status, out.count("\n")) == (0, 2), errors
@@ -269,14 +244,9 @@ def test_damaged_frames_are_told(tmp_path: Path) -> None:
 
 
 def test_the_copy_plays_in_a_browser(clip: Path, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("needs Chromium")
     for name in ("copy.mp4", "copy.webm"):
         assert predict(clip, "--annotate", tmp_path / name)[0] == 0
-        with web(tmp_path) as address, sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        with web_folder(tmp_path) as address, chromium() as browser:
             page = browser.new_page()
             page.goto(f"{address}/")
             length = page.evaluate(
@@ -290,7 +260,6 @@ def test_the_copy_plays_in_a_browser(clip: Path, tmp_path: Path) -> None:
                 }""",
                 name,
             )
-            browser.close()
         assert length == pytest.approx([SIZE[0], COUNT / RATE], abs=0.1)
 
 
@@ -298,8 +267,8 @@ def test_the_copy_plays_in_a_browser(clip: Path, tmp_path: Path) -> None:
 def camera() -> Iterator[str]:
     """A network camera: 20 frames a second, without end."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
             self.end_headers()
@@ -313,22 +282,13 @@ def camera() -> Iterator[str]:
                 # The viewer has gone.
                 pass
 
-        def log_message(self, *_: object) -> None:
-            pass
-
     jpegs = []
     for image in list(frames())[10:]:
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=90)
         jpegs.append(file.getvalue())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/live"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web(Handler) as address:
+        yield f"{address}/live"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends Ctrl-C the POSIX way")

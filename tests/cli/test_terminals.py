@@ -16,7 +16,6 @@ from happysad.dataset.synthetic import make_dataset
 pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-COLOUR = re.compile(r"\x1b\[[0-9;]*[0-9]*m")
 MODEL = Path(__file__).parents[2] / "src" / "happysad" / "models" / "happysad.tflite"
 
 COMMANDS = {

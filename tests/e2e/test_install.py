@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +15,7 @@ import httpx
 import pytest
 from running import serving
 from typed import GRACE_HOPPER, ROOT
+from web import chromium
 
 from happysad.cli import VERBS
 
@@ -148,10 +148,9 @@ def test_a_verb_names_the_extra_that_it_needs(light: Install, command: str, extr
 
 def expect_an_answer_on_the_device(url: str) -> None:
     """Open the page in a browser, let the device answer, and see that nothing was sent."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or pytest.skip("no Chromium here: apt install chromium")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
+        from playwright.sync_api import expect
+
         page = browser.new_page()
         sent: list[str] = []
         page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
@@ -159,8 +158,7 @@ def expect_an_answer_on_the_device(url: str) -> None:
         page.get_by_label("this device").check()
         page.get_by_role("button", name="a group").click()
         status = page.locator("#status")
-        playwright.expect(status).to_have_text("3 faces in 1 photo", timeout=60_000)
-        browser.close()
+        expect(status).to_have_text("3 faces in 1 photo", timeout=60_000)
     assert not sent
 
 

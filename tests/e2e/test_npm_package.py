@@ -6,26 +6,23 @@ import re
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib.cbook
 import numpy as np
 import pytest
+from web import chromium, web_folder
 
+import happysad
 from happysad import Detector
 
 ROOT = Path(__file__).parents[2]
 LITERT = ROOT / "node_modules" / "@litertjs"
 HOPPER = Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.skipif(not shutil.which("npm"), reason="needs npm"),
-    pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium"),
     pytest.mark.skipif(not LITERT.is_dir(), reason="needs LiteRT.js: make litert"),
 ]
 
@@ -37,13 +34,6 @@ PAGE = """<!doctype html>
 }}</script>
 <img src="photo.jpg" width="10">
 """
-
-
-class Files(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +59,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(installed: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(installed)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with web_folder(installed) as url:
+        yield url
 
 
 def test_the_package_holds_all_it_needs(installed: Path) -> None:
     package = installed / "node_modules" / "happysad"
     described = json.loads((package / "package.json").read_text())
 
-    assert described["version"] == __import__("happysad").__version__
+    assert described["version"] == happysad.__version__
     names = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     modules = {name for name in names if name.endswith(".js")}
     for name in modules:
@@ -96,10 +81,7 @@ def test_the_package_holds_all_it_needs(installed: Path) -> None:
 
 def test_the_readme_s_example_gives_the_answers_of_python(address: str) -> None:
     example = next(iter(re.findall(r"```js\n(.*?)```", (ROOT / "js/README.md").read_text(), re.S)))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+    with chromium() as browser:
         page = browser.new_page()
         lines: list[list[object]] = []
         page.on("console", lambda message: lines.append([a.json_value() for a in message.args]))
@@ -130,7 +112,6 @@ def test_the_readme_s_example_gives_the_answers_of_python(address: str) -> None:
             const { openDetector } = await import("happysad");
             return (await openDetector()).detect(new Image()).catch((error) => error.message);
         }""")
-        browser.close()
 
     assert early == "The image has no pixels yet; wait until it is loaded."
     (expected,) = Detector().predict(HOPPER)

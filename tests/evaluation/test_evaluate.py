@@ -1,7 +1,6 @@
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import keras
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
+from web import chromium
 
 from happysad.cli.evaluate import register
 from happysad.dataset.load import load
@@ -96,13 +96,8 @@ def test_the_report_needs_nothing_but_itself(evaluation: Evaluation) -> None:
 
 
 def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("needs Chromium")
     happy = evaluation.labels.astype(bool)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(evaluation.report.as_uri())
         for threshold in (0.5, 0.3, 0.0, 1.0):
@@ -117,7 +112,6 @@ def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -
             assert shown == expected, threshold
             accuracy = f"Accuracy {100 * float((called == happy).mean()):.1f}\u00a0%"
             assert accuracy in page.locator("#accuracies").inner_text()
-        browser.close()
 
 
 def test_the_report_shows_names_and_does_not_run_them(evaluation: Evaluation) -> None:

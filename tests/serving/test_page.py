@@ -4,15 +4,14 @@ import io
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
 from running import Server, serving
+from web import QuietHandler, web
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
@@ -119,8 +118,8 @@ def test_a_sample_needs_one_click(page: Page) -> None:
 def proxied(site: Server) -> Iterator[str]:
     """The address of the page behind a reverse proxy that strips the prefix /faces."""
 
-    class Proxy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Proxy(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
             path = self.path.removeprefix("/faces")
             if path == self.path:
                 self.send_error(404)
@@ -140,13 +139,8 @@ def proxied(site: Server) -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815 (the name that http.server calls)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/faces/"
-        server.shutdown()
+    with web(Proxy) as address:
+        yield f"{address}/faces/"
 
 
 @pytest.mark.parametrize("where", ["server", needs_device])

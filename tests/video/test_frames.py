@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from films import COUNT, RATE, SIZE, encode, image
 from PIL import Image
+from web import QuietHandler, web
 
 from happysad.errors import ImageError
 from happysad.video.frames import Video
@@ -328,8 +328,8 @@ def test_videos_are_known_by_name(source: str, answer: bool) -> None:
 def served(kind: str, chunks: list[bytes], pause: float = 0.0, length: int = 0) -> Iterator[str]:
     """Serve chunks over HTTP, then break off."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
             self.send_response(200)
             self.send_header("Content-Type", kind)
             if length:
@@ -344,19 +344,8 @@ def served(kind: str, chunks: list[bytes], pause: float = 0.0, length: int = 0) 
                 # The reader has gone.
                 pass
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/stream"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with web(Handler) as address:
+        yield f"{address}/stream"
 
 
 def mjpeg(count: int) -> list[bytes]:
