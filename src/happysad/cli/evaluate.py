@@ -66,14 +66,16 @@ def evaluate(
     """
     from happysad.evaluation.evaluate import evaluate as run
 
-    if any(model.suffix != ".tflite" for model in models):
+    suffixes = {model.suffix for model in models}
+    if suffixes - {".tflite"}:
         with quiet():
             import keras  # noqa: F401
-    start_litert()
+    if ".tflite" in suffixes:
+        start_litert()
 
-    folder = out or default_folder(models[0], dataset)
-    if len(models) > 1:
-        _compare(models, dataset, out or _beside(folder), as_json, strict, images)
+    folder = out or default_folder(models[0], dataset, "comparison" if models[1:] else "evaluation")
+    if models[1:]:
+        _compare(models, dataset, folder, as_json, strict, images)
         return
     evaluation = run(models[0], dataset, folder, strict=strict, images=images)
     if as_json:
@@ -84,14 +86,10 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def default_folder(model: Path, dataset: Path) -> Path:
+def default_folder(model: Path, dataset: Path, kind: str) -> Path:
     """Name the folder for a test: in the run directory, or beside the model's file."""
-    name = f"evaluation-{dataset.resolve().name}"
+    name = f"{kind}-{dataset.resolve().name}"
     return model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}")
-
-
-def _beside(folder: Path) -> Path:
-    return folder.with_name(folder.name.replace("evaluation-", "comparison-"))
 
 
 def _compare(

@@ -173,7 +173,7 @@ def _print(result: "ScoringResult", out: str) -> None:
     summary = result.summary
     typer.echo(f"{summary.counts}\n")
     if any(summary.histogram):
-        typer.echo(f"{summary.chart(min(65, shutil.get_terminal_size().columns))}\n")
+        typer.echo(f"{summary.chart(shutil.get_terminal_size().columns)}\n")
     if summary.failures:
         typer.echo(f"Could not be read (first {len(summary.failures)}):")
         for _, uri, error in summary.failures:

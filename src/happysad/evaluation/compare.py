@@ -17,12 +17,12 @@ from typing import Final
 
 import numpy as np
 
-from happysad.dataset.load import load
 from happysad.errors import DatasetError, HappysadError
 from happysad.evaluation.evaluate import Evaluation, evaluate
 from happysad.evaluation.metrics import Difference, paired_difference
 from happysad.evaluation.report import DIFFERENCES, write_comparison
 from happysad.files import atomic_text
+from happysad.image import fit_square, read_image
 from happysad.plots import contact_sheet
 from happysad.prediction import LABELS
 
@@ -69,9 +69,9 @@ def compare_models(
         evaluate(model, dataset, out / name, strict=strict, images=images)
         for model, name in zip(models, names, strict=True)
     )
-    if any(each.paths != evaluations[0].paths for each in evaluations):
-        raise DatasetError(f"{dataset}: changed during the evaluation; evaluate again")
     first = evaluations[0]
+    if any(each.paths != first.paths for each in evaluations):
+        raise DatasetError(f"{dataset}: changed during the evaluation; evaluate again")
     differences = tuple(
         paired_difference(first.labels, first.probabilities, other.probabilities)
         for other in evaluations[1:]
@@ -79,7 +79,7 @@ def compare_models(
     comparison = Comparison(names, evaluations, differences, out / "comparison.html")
     facts = {
         "schema": 1,
-        "dataset": evaluations[0].facts["dataset"],
+        "dataset": first.facts["dataset"],
         "models": [
             {**each.facts["model"], "name": name}
             for name, each in zip(names, evaluations, strict=True)
@@ -93,9 +93,9 @@ def compare_models(
     atomic_text(out / "comparison.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     (out / DIFFERENCES).unlink(missing_ok=True)
     if images:
-        _draw_differences(comparison, dataset, out / DIFFERENCES)
+        _draw_differences(comparison, out / DIFFERENCES)
     metrics = [each.metrics for each in evaluations]
-    write_comparison(out, names, metrics, differences, evaluations[0].facts["dataset"])
+    write_comparison(out, names, metrics, differences, first.facts["dataset"])
     return comparison
 
 
@@ -113,7 +113,7 @@ def _names(models: Sequence[Path]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _draw_differences(comparison: Comparison, dataset: Path, path: Path) -> None:
+def _draw_differences(comparison: Comparison, path: Path) -> None:
     """Draw the images whose labels differ, the largest difference of probability first."""
     probabilities = np.stack([each.probabilities for each in comparison.evaluations])
     called = probabilities >= _THRESHOLD
@@ -122,12 +122,12 @@ def _draw_differences(comparison: Comparison, dataset: Path, path: Path) -> None
     chosen = differ[np.argsort(-spread[differ], kind="stable")][:_SHOWN]
     if not len(chosen):
         return
-    data = load(dataset, comparison.evaluations[0].facts["model"]["input_size"])
+    first = comparison.evaluations[0]
     captions = [
-        f"{LABELS[data.samples[i].label]}: "
-        + ", ".join(f"{probabilities[k, i]:.2f}" for k in range(len(probabilities)))
+        f"{LABELS[first.labels[i]]}: {', '.join(f'{p:.2f}' for p in probabilities[:, i])}"
         for i in chosen
     ]
-    crops = np.stack([np.asarray(data.crops[i]) for i in chosen])
+    size = first.facts["model"]["input_size"]
+    crops = [fit_square(read_image(first.paths[i]), size) for i in chosen]
     title = f"True label: P(happy) by {', '.join(comparison.names)}"
     contact_sheet(crops, captions, path, columns=6, title=title)

@@ -62,7 +62,7 @@ class Evaluation:
         metrics: The figures.
         facts: What ``metrics.json`` holds.
         report: Path of the HTML report.
-        paths: Each image's path in the dataset.
+        paths: Each image's file.
         labels: ``uint8 [N]``, 0 = sad, 1 = happy.
         probabilities: ``float64 [N]``, P(happy).
     """
@@ -70,7 +70,7 @@ class Evaluation:
     metrics: Metrics
     facts: dict[str, Any]
     report: Path
-    paths: list[str]
+    paths: list[Path]
     labels: npt.NDArray[np.uint8]
     probabilities: npt.NDArray[np.float64]
 
@@ -122,7 +122,8 @@ def evaluate(
         for label, name in enumerate(LABELS)
     }
     write_report(out, metrics, facts, counts, mistakes if images else None)
-    return Evaluation(metrics, facts, out / "report.html", names, labels, probabilities)
+    paths = [sample.path for sample in data.samples]
+    return Evaluation(metrics, facts, out / "report.html", paths, labels, probabilities)
 
 
 def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -12,6 +12,7 @@ BINS: Final = 10
 """Bins of the histogram of P(happy) between 0 and 1."""
 
 _FIRST: Final = 10
+_BAR: Final = 40
 _TEXT: Final = 25
 
 
@@ -86,12 +87,13 @@ class ScoringSummary:
             SkippedFiles(**value["skipped"]),
         )
 
-    def chart(self, width: int = 65) -> str:
+    def chart(self, width: int) -> str:
         """Draw the histogram as lines of text of at most so many characters."""
+        longest = min(_BAR, max(1, width - _TEXT))
         most = max(1, *self.histogram)
         lines = [f"P(happy)  {'faces':>13}"]
         for number, faces in enumerate(self.histogram):
-            bar = "█" * round(max(1, width - _TEXT) * faces / most)
+            bar = "█" * round(longest * faces / most)
             lines.append(f"{bin_name(number):<8}  {faces:>13,}  {bar}".rstrip())
         return "\n".join(lines)
 

@@ -94,8 +94,9 @@ class Video:
         timestamp = -1 / self.rate
         for number, (stated, convert) in enumerate(self._all()):
             # Timestamps of damaged files are missing, repeat or decrease.
-            later = stated is not None and stated > timestamp
-            timestamp = stated if stated is not None and later else timestamp + 1 / self.rate
+            if stated is None or stated <= timestamp:
+                stated = timestamp + 1 / self.rate
+            timestamp = stated
             if number % every == 0:
                 yield Frame(timestamp, number, convert())
         self.ended = True

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, cast
@@ -83,7 +83,7 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Frame
         images = _ImageTrack(output, path, video.size, video.rate)
         sound = None
         if video.sound and not video.live:
-            sound = stack.enter_context(Sound(video.name, output))
+            sound = stack.enter_context(closing(Sound(video.name, output)))
 
         def draw(frame: Frame, result: FrameResult) -> None:
             names = [str(number) for number in result.persons]

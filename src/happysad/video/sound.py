@@ -3,8 +3,7 @@
 import math
 from contextlib import suppress
 from fractions import Fraction
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import av
 from av.container import OutputContainer
@@ -99,13 +98,6 @@ class Sound:
                     frame.pts -= self._offset(frame.time_base)
                 self._output.mux(self._stream.encode(frame))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the source."""
         self._container.close()
