@@ -230,6 +230,18 @@ def test_a_pattern_may_stand_for_a_video(clip: Path, tmp_path: Path) -> None:
     assert errors.endswith("one.mp4: only one video at a time; give it as the only source\n")
 
 
+def test_an_animation_among_images_is_an_image(tmp_path: Path) -> None:
+    portrait = Image.fromarray(next(iter(frames(1))))
+    portrait.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", SIZE, "red")])
+    portrait.save(tmp_path / "b.png")
+
+    for sources in ([tmp_path / "a.gif", tmp_path / "b.png"], [tmp_path / "*"]):
+        status, out, errors = predict(*sources, "--json")
+        assert status == 0, errors
+        names = [Path(json.loads(line)["path"]).name for line in out.splitlines()]
+        assert names == ["a.gif", "b.png"]
+
+
 def test_damaged_frames_are_told(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.mkv", "mjpeg")
     content = bytearray(path.read_bytes())

@@ -102,7 +102,8 @@ def predict(
     threads = threads or cores()
     # Windows shells do not expand patterns.
     sources = [path for source in sources for path in _expand_videos(source)]
-    videos = [source for source in sources if is_video(source)]
+    # Among other images, the first frame of an animation is an image like them.
+    videos = [source for source in sources if is_video(source, animations=len(sources) == 1)]
     if videos:
         if len(sources) > 1:
             raise HappysadError(
@@ -138,7 +139,7 @@ def _expand_videos(source: str) -> list[str]:
 
     if is_glob(source):
         paths = [found.path for found in find_images([source])]
-        if paths and all(map(is_video, paths)):
+        if paths and all(is_video(path, animations=len(paths) == 1) for path in paths):
             return paths
     return [source]
 

@@ -28,11 +28,15 @@ _SYNC, _PACKETS = 0x47, ((0, 188), (4, 192))
 ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 
-def is_video(source: str) -> bool:
-    """Return whether a source is a video, an animation, a camera (``camera:0``) or a stream.
+def is_video(source: str, *, animations: bool = True) -> bool:
+    """Return whether a source is a video, a camera (``camera:0``), a stream, or an animation.
 
     Files are recognised by their content or, if that is unknown, by their suffix; an ``http`` or
     ``https`` URL is a stream unless it is the URL of an image, which one request finds out.
+
+    Args:
+        source: See `happysad.video.frames.Video`.
+        animations: Whether animated images count as videos.
     """
     if source.startswith(URLS):
         return not is_image_url(source)
@@ -46,7 +50,7 @@ def is_video(source: str) -> bool:
         # Reading it reports the error.
         return path.suffix.lower() in SUFFIXES
     if image_format(header[:HEADER_BYTES]):
-        return is_animation(source)
+        return animations and is_animation(source)
     return _is_video_header(header) or path.suffix.lower() in SUFFIXES
 
 
