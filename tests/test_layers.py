@@ -17,8 +17,8 @@ ORDER = [
     {"evaluation"},
     {"training"},
     {"dataset", "detector", "annotate", "copies", "records"},
-    {"classifier", "faces", "sources", "plots"},
-    {"crops", "download", "yunet"},
+    {"classifier", "faces", "sources", "reports"},
+    {"crops", "download", "yunet", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
     {"errors"},
 ]

@@ -1,6 +1,6 @@
-"""One look for every plot, the curves of a training and sheets of images.
+"""Plots in one style, training curves, and contact sheets of images.
 
-The colours are told apart by the colour-blind (blue and orange, after Okabe and Ito 2008).
+Blue and orange are distinguishable by colour-blind people (after Okabe and Ito 2008).
 """
 
 import warnings
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -50,6 +50,8 @@ _STYLE: Final[dict[Any, Any]] = {
     "lines.linewidth": 2.2,
     "lines.solid_capstyle": "round",
     "savefig.dpi": 160,
+    # Text instead of outlines: the file is smaller, and the text can be selected.
+    "svg.fonttype": "none",
     "text.color": INK,
     # File names are shown as they are: "$" starts no formula.
     "text.parse_math": False,
@@ -60,6 +62,11 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 
+TIP: Final = "tip: "
+"""Prefix of an SVG element's id that holds the text to show for it."""
+
+_TIPS: Final = 60
+_Values: TypeAlias = Sequence[float] | npt.NDArray[np.float64]
 _WIDTH: Final = 11.0
 _GAP: Final = 0.14
 _FONT: Final = 8.5
@@ -67,13 +74,16 @@ _LINE: Final = _FONT * 1.35 / 72
 
 
 @contextmanager
-def plot(path: Path, width: float = 6.4, height: float = 5.4) -> Iterator[Figure]:
-    """Draw a figure in the common style and write it as a PNG in one step.
+def plot(
+    path: Path, width: float = 5.6, height: float = 4.9, *, svg: bool = False
+) -> Iterator[Figure]:
+    """Draw a figure in the common style and write it atomically.
 
     Args:
-        path: Where the PNG is to be.
+        path: The PNG file.
         width: In inches of 160 pixels.
         height: In inches.
+        svg: Also write it as SVG, beside the PNG.
 
     Yields:
         An empty figure to draw on.
@@ -81,14 +91,30 @@ def plot(path: Path, width: float = 6.4, height: float = 5.4) -> Iterator[Figure
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height))
         yield figure
-        with atomic(path) as temporary, warnings.catch_warnings():
-            # A file name in a script that the font lacks is drawn as boxes; that is all it means.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(temporary)
+        for target in (path, path.with_suffix(".svg")) if svg else (path,):
+            with atomic(target) as temporary, warnings.catch_warnings():
+                # The font lacks some scripts; their characters are drawn as boxes.
+                warnings.filterwarnings("ignore", message="Glyph .* missing from")
+                figure.savefig(temporary)
+
+
+def add_tips(axes: Axes, x: _Values, y: _Values, texts: Sequence[str], colour: str = INK) -> None:
+    """Mark points that show a text in an HTML report; see `happysad.reports.inline_svg`.
+
+    Args:
+        axes: A plot that is also written as SVG.
+        x: Coordinates of the points; at most 60 of them, evenly spaced, are marked.
+        y: Likewise.
+        texts: One for each point.
+        colour: Of the mark, which is visible only while it is pointed at.
+    """
+    for i in np.unique(np.linspace(0, len(texts) - 1, min(_TIPS, len(texts))).astype(int)):
+        (mark,) = axes.plot(x[i], y[i], "o", color=colour, markersize=9, alpha=0.0)
+        mark.set_gid(TIP + texts[i])
 
 
 def square(axes: Axes, x_label: str, y_label: str) -> None:
-    """Show the unit square, a little beyond its edges so that lines on them are seen whole."""
+    """Show the unit square with a small margin, so that lines on its edges are not cut."""
     axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), xlabel=x_label, ylabel=y_label)
     axes.set_aspect("equal")
 
@@ -96,17 +122,17 @@ def square(axes: Axes, x_label: str, y_label: str) -> None:
 def plot_history(
     rows: list[dict[str, float]], path: Path, best_epoch: int, stages: list[tuple[str, int]]
 ) -> None:
-    """Draw a training's curves.
+    """Plot a training's loss and accuracy by epoch.
 
     Args:
         rows: One per epoch, with ``epoch``, ``loss``, ``accuracy``, ``val_loss`` and
             ``val_accuracy``.
-        path: Where the PNG is to be.
-        best_epoch: The epoch whose weights were kept, counted as in ``rows``.
+        path: The PNG file; an SVG file is written beside it.
+        best_epoch: The epoch whose weights were kept, numbered as in ``rows``.
         stages: Each stage's name and its first epoch.
     """
     epochs = [row["epoch"] for row in rows]
-    with plot(path, width=11, height=4.6) as figure:
+    with plot(path, width=11, height=4.6, svg=True) as figure:
         for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             axes.set(title=measure.capitalize(), xlabel="epoch")
             marker = "o" if len(rows) == 1 else None
@@ -116,6 +142,11 @@ def plot_history(
             ):
                 values = [row[key] for row in rows]
                 axes.plot(epochs, values, color=colour, label=label, marker=marker)
+                texts = [
+                    f"epoch {epoch:.0f}: {label} {measure} {value:.4f}"
+                    for epoch, value in zip(epochs, values, strict=True)
+                ]
+                add_tips(axes, epochs, values, texts, colour)
             best = [row[f"val_{measure}"] for row in rows if row["epoch"] == best_epoch]
             axes.plot(
                 [best_epoch] * len(best),
@@ -154,17 +185,20 @@ def contact_sheet(
     columns: int = 8,
     title: str = "",
 ) -> None:
-    """Draw images in rows, each over its caption.
+    """Draw images in rows, with a caption below each.
 
     Args:
         crops: ``uint8 [N, H, W, 3]``, RGB.
         captions: One for each; lines that are too long are shortened in the middle.
-        path: Where the PNG is to be.
-        columns: Images in a row.
-        title: Stands above them.
+        path: The PNG file.
+        columns: Images per row.
+        title: Title of the sheet.
+
+    Raises:
+        ValueError: There are no images.
     """
     if len(crops) == 0:
-        raise ValueError("a contact sheet of no images was asked for")
+        raise ValueError("a contact sheet needs at least one image")
     width = (_WIDTH - _GAP * (columns + 1)) / columns
     height = width * crops[0].shape[0] / crops[0].shape[1]
     caption = _LINE * max(text.count("\n") + 1 for text in captions) + 0.06

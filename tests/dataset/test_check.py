@@ -1,4 +1,4 @@
-"""What `happysad dataset check` tells of a dataset with something wrong in every way."""
+"""`happysad dataset check` on a dataset with every kind of problem."""
 
 import json
 import shutil
@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
+from web import accessibility_violations, chromium
 
 from happysad.cli import app
 from happysad.cli import dataset as verb
 from happysad.dataset.check import check
+from happysad.dataset.gallery import MOST
+from happysad.dataset.scan import scan
 from happysad.dataset.synthetic import draw_face
 
 verb.register(app)
@@ -67,6 +70,66 @@ def test_everything_that_is_wrong_is_found(messy: Path, tmp_path: Path) -> None:
     assert {"sad/blurred.png", "sad/nobody.png"} <= found["blurred"]
     assert "sad/nobody.png" in found["no face"] and "happy/4.png" not in found["no face"]
     assert checked.sides[0] == 24 and checked.sides[1] == 200
+    others = {finding.path: finding.other for finding in checked.findings if finding.other}
+    assert others["happy/again.png"] == "happy/1.png"
+    assert others["happy/nearly.jpg"] == "happy/3.png"
+    assert others["sad/copied.png"] == "happy/2.png"
+    assert others["happy/5.png"] == str(messy / "test/happy/seen.png")
+
+
+def test_near_duplicates_are_listed_once(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / name).mkdir()
+    face(0, 1).save(tmp_path / "sad/a.png")
+    face(1, 1).save(tmp_path / "happy/a.png")
+    shutil.copy(tmp_path / "happy/a.png", tmp_path / "happy/b.png")
+    for quality in (40, 60, 80):
+        face(1, 1).save(tmp_path / f"happy/c{quality}.jpg", quality=quality)
+    found = [f for f in check(tmp_path).findings if f.kind in ("duplicate", "near duplicate")]
+    assert [(f.kind, f.path, f.other) for f in found] == [
+        ("duplicate", "happy/b.png", "happy/a.png"),
+        ("near duplicate", "happy/c40.jpg", "happy/a.png"),
+        ("near duplicate", "happy/c60.jpg", "happy/a.png"),
+        ("near duplicate", "happy/c80.jpg", "happy/a.png"),
+    ]
+
+
+def test_ticked_images_become_a_list_that_training_excludes(messy: Path, tmp_path: Path) -> None:
+    data, report = tmp_path / "data", tmp_path / "check.html"
+    shutil.copytree(messy, data, ignore=shutil.ignore_patterns("test"))
+    for number in range(MOST + 5):
+        (data / f"sad/broken, {number:02}.png").write_bytes(b"not an image")
+    command = ["dataset", "check", str(data), "--against", str(messy / "test")]
+    CliRunner().invoke(app, [*command, "--report", str(report)])
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(report.as_uri())
+        assert not accessibility_violations(page)
+        assert page.get_by_role("button", name="Download exclude.csv").is_hidden()
+        section = page.locator("section", has_text="near duplicate: ")
+        section.get_by_role("button").click()
+        page.locator("section", has_text="leak: ").get_by_role("button").click()
+        page.get_by_label("happy/wrong.png").first.check()
+        folded = page.locator("section", has_text="unreadable: ").locator("details")
+        folded.get_by_label("sad/broken, 52.png").check()
+        page.get_by_label("happy/tiny.png").check()
+        page.get_by_label("happy/tiny.png").uncheck()
+        both = page.locator("section", has_text="two labels: ").locator("figure")
+        assert both.count() == 1 and both.locator("img").count() == 2, "each image occurs once"
+        assert page.get_by_text("4 images ticked").is_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download exclude.csv").click()
+        download.value.save_as(tmp_path / "exclude.csv")
+    excluded = {sample.path.relative_to(data).as_posix() for sample in scan(data)} - {
+        sample.path.relative_to(data).as_posix()
+        for sample in scan(data, exclude=tmp_path / "exclude.csv")
+    }
+    assert excluded == {
+        "happy/5.png",
+        "happy/nearly.jpg",
+        "happy/wrong.png",
+        "sad/broken, 52.png",
+    }
 
 
 def test_the_command_prints_and_writes_findings(messy: Path, tmp_path: Path) -> None:
@@ -78,13 +141,14 @@ def test_the_command_prints_and_writes_findings(messy: Path, tmp_path: Path) -> 
     assert "probably mislabelled" in done.stdout and "happy/two.png: 2 faces" in done.stdout
     page = report.read_text("utf-8")
     assert "happy/wrong.png" in page and "data:image/jpeg" in page and "http" not in page
+    assert "3.png" in page.partition("happy/nearly.jpg")[0], "pairs stand together"
     assert sorted(path.name for path in data.rglob("*")) == before, "nothing is changed"
     done = CliRunner().invoke(app, ["dataset", "check", str(data), "--json"])
     facts = json.loads(done.stdout)
     assert facts["counts"]["tiny"] == 1 and facts["images"]["happy"] > facts["images"]["sad"]
 
 
-def test_a_sound_dataset_gives_nothing_to_object_to(tmp_path: Path) -> None:
+def test_a_dataset_without_problems_has_no_findings(tmp_path: Path) -> None:
     for label, name in enumerate(("sad", "happy")):
         (tmp_path / name).mkdir()
         for seed in ((3, 7), (7, 12))[label]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
-from web import chromium
+from web import accessibility_violations, chromium
 
 from happysad.cli.evaluate import register
 from happysad.dataset.load import load
@@ -46,16 +46,13 @@ def evaluation(run: Path, testset: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_everything_is_written_and_nothing_else(evaluation: Evaluation) -> None:
+    charts = ("confusion", "precision-recall", "reliability", "roc", "thresholds")
     assert {path.name for path in evaluation.report.parent.iterdir()} == {
-        "confusion.png",
+        *(f"{name}.{suffix}" for name in charts for suffix in ("png", "svg")),
         "metrics.json",
         "mistakes.png",
-        "precision-recall.png",
         "predictions.csv",
-        "reliability.png",
         "report.html",
-        "roc.png",
-        "thresholds.png",
     }
 
 
@@ -89,10 +86,61 @@ def test_predictions_add_up_to_the_accuracy(evaluation: Evaluation, testset: Pat
 def test_the_report_needs_nothing_but_itself(evaluation: Evaluation) -> None:
     html = evaluation.report.read_text(encoding="utf-8")
     assert "//" not in re.sub(r"data:image/\w+;base64,[\w+/=]+", "", html)
-    assert not re.search(r"<(link|iframe)|<script[^>]|@import|url\(", html)
+    assert not re.search(r"<(link|iframe)|<script[^>]|@import|url\((?!#)", html)
     sources = re.findall(r'<img src="([^"]{0,22})', html)
-    assert len(sources) > 5
+    assert len(sources) > 5 and html.count("<svg") == 5
     assert all(source.startswith("data:image/") for source in sources)
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)', html))
+
+
+def test_the_charts_show_their_figures(evaluation: Evaluation) -> None:
+    (tn, fp), (fn, tp) = evaluation.metrics.confusion
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto(evaluation.report.as_uri())
+        for title, marks, text in (
+            ("ROC curve", 8, r"^P\(happy\) from [\d.]+: [\d.]+% of the happy faces are called"),
+            ("Metrics by threshold", 200, r"^threshold 0\.\d\d: \w+"),
+            ("Reliability", 3, r"^P\(happy\) .*faces$|on average: [\d.]+% are happy$"),
+        ):
+            chart = page.locator(".chart", has=page.get_by_role("img", name=title))
+            mark = chart.locator("[data-tip]")
+            assert mark.count() >= marks
+            mark.nth(mark.count() // 2).hover(force=True)
+            assert re.search(text, chart.locator("output").inner_text())
+        shown = page.get_by_role("img", name="Confusion matrix").text_content() or ""
+        assert all(str(count) in shown for count in (tn, fp, fn, tp))
+        overflow = "document.documentElement.scrollWidth - innerWidth"
+        assert page.evaluate(overflow) <= 0, "the page fits a phone"
+        assert not accessibility_violations(page)
+
+
+def test_metrics_by_a_column_of_the_groups(
+    run: Path, evaluation: Evaluation, testset: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.relative_to(testset).as_posix() for path in testset.glob("*/face*"))
+    cameras = {name: ("old <1>", "new")[i % 3 == 0] for i, name in enumerate(names[:20])}
+    table = testset / "groups.csv"
+    table.write_text("path,group,camera\n" + "".join(f"{n},{n},{c}\n" for n, c in cameras.items()))
+    try:
+        found = evaluate(run, testset, tmp_path / "out", by="camera")
+        with pytest.raises(DatasetError, match="'path', 'group', 'camera'; needed: path, lens"):
+            evaluate(run, testset, tmp_path / "other", by="lens")
+    finally:
+        table.unlink()
+    slices = {each["value"]: each for each in found.facts["slices"]["values"]}
+    assert {value: each["images"] for value, each in slices.items()} == {
+        "new": 7,
+        "old <1>": 13,
+        "": 4,
+    }
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["path"]: row["label"] == row["prediction"] for row in csv.DictReader(file)}
+    right = [rows[name] for name, camera in cameras.items() if camera == "new"]
+    assert slices["new"]["accuracy"] == pytest.approx(np.mean(right))
+    assert slices["new"]["low"] <= slices["new"]["accuracy"] <= slices["new"]["high"]
+    page = found.report.read_text("utf-8")
+    assert "<h2>By camera</h2>" in page and "old &lt;1&gt;" in page and "(no value)" in page
 
 
 def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -> None:
@@ -192,7 +240,7 @@ def test_command_line(run: Path, testset: Path) -> None:
     app = typer.Typer()
     register(app)
     result = CliRunner().invoke(app, [str(run), str(testset)])
-    assert result.exit_code == 1  # one image was left out
+    assert result.exit_code == 1  # one image was skipped
     assert "Accuracy" in result.stdout
     report = run / "evaluation-faces <test>" / "report.html"
     assert report.is_file()
@@ -204,6 +252,14 @@ def test_command_line(run: Path, testset: Path) -> None:
     )
 
     assert "data:image/jpeg" in report.read_text("utf-8")
+    (testset / "groups.csv").write_text("path,group\nhappy/face_00001.png,anna\n")
+    try:
+        result = CliRunner().invoke(app, [str(run), str(testset), "--by", "group"])
+    finally:
+        (testset / "groups.csv").unlink()
+    assert "By group" in result.stdout and "anna" in result.stdout
+    result = CliRunner().invoke(app, [str(run), str(run), str(testset), "--by", "group"])
+    assert result.exit_code == 2 and "--by" in result.output
     result = CliRunner().invoke(app, [str(run), str(testset), "--no-images"])
     assert "data:image/jpeg" not in report.read_text("utf-8"), "no face is shown"
     assert not report.with_name("mistakes.png").exists()

@@ -164,6 +164,25 @@ def test_resuming_on_changed_data_is_refused(
         train(copy, read_recipe(str(recipe_file)), out, resume=True)
 
 
+def test_excluded_images_are_not_used(recipe_file: Path, faces: Path, tmp_path: Path) -> None:
+    recipe, out = read_recipe(str(recipe_file)), tmp_path / "run"
+    short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
+    names = [path.relative_to(faces).as_posix() for path in sorted((faces / "sad").iterdir())]
+    table = tmp_path / "exclude.csv"
+    table.write_text("path,reason\n" + "".join(f"{name},blurred\n" for name in names[:3]))
+    result = train(faces, short, out, exclude=table)
+    assert (result.excluded, result.training + result.validation) == (3, 57)
+    used = {row["path"] for row in csv.DictReader((out / "split.csv").open())}
+    assert not used & set(names[:3]) and set(names[3:]) <= used
+    assert train(faces, short, out, exclude=table, resume=True).excluded == 3
+    table.write_text("path\nsad/nowhere.png\n")
+    with pytest.raises(DatasetError, match=r"exclude\.csv, line 2: no image 'sad/nowhere\.png'"):
+        train(faces, short, tmp_path / "other", exclude=table)
+    table.write_text("path\n" + "".join(f"{name}\n" for name in names))
+    with pytest.raises(DatasetError, match="no sad images are left"):
+        train(faces, short, tmp_path / "other", exclude=table)
+
+
 def test_an_error_at_the_start_does_not_block_the_next_try(
     recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich import box
@@ -16,6 +16,8 @@ from happysad.prediction import LABELS
 if TYPE_CHECKING:
     from happysad.evaluation.compare import Comparison
     from happysad.evaluation.evaluate import Evaluation
+
+_SLICES: Final = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +40,14 @@ def evaluate(
             help="Folder to write to; by default in the run, or beside the model.", file_okay=False
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Also compute the metrics for each value of a column of the dataset's groups.csv, "
+            "such as camera or group.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print metrics.json, or comparison.json, instead of tables."),
@@ -57,11 +67,12 @@ def evaluate(
 
     Writes metrics.json, predictions.csv, charts and a report.html to look at. Of
     several models, each is compared with the first one on the same images. The
-    exit status is 1 if some images had to be left out.
+    exit status is 1 if some images were skipped.
 
     Examples:
       happysad evaluate runs/first faces-test/
       happysad evaluate model.tflite faces-test/ --out test --no-images
+      happysad evaluate runs/first faces-test/ --by camera
       happysad evaluate runs/first runs/second faces-test/ --out comparison
     """
     from happysad.evaluation.evaluate import evaluate as run
@@ -75,9 +86,11 @@ def evaluate(
 
     folder = out or default_folder(models[0], dataset, "comparison" if models[1:] else "evaluation")
     if models[1:]:
+        if by is not None:
+            raise typer.BadParameter("is for one model; omit it", param_hint="--by")
         _compare(models, dataset, folder, as_json, strict, images)
         return
-    evaluation = run(models[0], dataset, folder, strict=strict, images=images)
+    evaluation = run(models[0], dataset, folder, by=by, strict=strict, images=images)
     if as_json:
         typer.echo(json.dumps(evaluation.facts, indent=2))
     else:
@@ -172,9 +185,35 @@ def _print(evaluation: "Evaluation", console: Console) -> None:
             votes.add_row(*row)
         console.print(votes)
 
+    if slices := evaluation.facts.get("slices"):
+        console.print(_slices(slices))
     if evaluation.skipped:
-        console.print(f"[yellow]Left out: {evaluation.skipped:,} (the report says why).[/]")
+        console.print(f"[yellow]Skipped: {evaluation.skipped:,} (see the report).[/]")
     if evaluation.facts["dataset"]["seen"]:
         seen = evaluation.facts["dataset"]["seen"]
         console.print(f"[yellow]Also in the run's own dataset: {seen:,} of the images.[/]")
     console.print(f"Report: {evaluation.report}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _slices(slices: dict[str, Any]) -> Table:
+    from happysad.evaluation.report import format_percent
+
+    title = f"By {escape(slices['column'])}, the lowest accuracy first"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column(escape(slices["column"]), overflow="fold")
+    for heading in ("images", "accuracy", "95 % interval", "recall happy", "recall sad"):
+        table.add_column(heading, justify="right")
+    for each in slices["values"][:_SLICES]:
+        low, high = format_percent(each["low"]), format_percent(each["high"])
+        table.add_row(
+            escape(each["value"]) or "(no value)",
+            f"{each['images']:,}",
+            format_percent(each["accuracy"]),
+            f"{low}–{high}",
+            format_percent(each["recall_happy"]),
+            format_percent(each["recall_sad"]),
+            style="bold" if each["differs"] else None,
+        )
+    if len(slices["values"]) > _SLICES:
+        table.caption = f"{len(slices['values']) - _SLICES:,} more in the report"
+    return table

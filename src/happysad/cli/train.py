@@ -58,6 +58,14 @@ def train(
             "a person's images stay on one side of the split."
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV with a column path: images that are not used. The report of 'happysad "
+            "dataset check' makes it.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print epochs and result as JSON lines.")
     ] = False,
@@ -103,16 +111,18 @@ def train(
             resume=resume,
             strict=strict,
             group_pattern=group_pattern,
+            exclude=exclude,
             on_epoch=show,
         )
     if as_json:
         print(json.dumps(asdict(result), default=str))
     else:
         name = escape(shlex.quote(str(out)))
+        excluded = f", {result.excluded} excluded" if result.excluded else ""
         console.print(
             f"[b]{escape(str(out))}[/b]: validation accuracy [b]{result.best.val_accuracy:.4f}[/b] "
             f"(epoch {result.best.epoch}; {result.training} training, {result.validation} "
-            f"validation images, {result.skipped} left out)\n"
+            f"validation images, {result.skipped} skipped{excluded})\n"
             f"next: happysad evaluate {name} TEST-FOLDER, happysad export {name}",
             highlight=False,
         )

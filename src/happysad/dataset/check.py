@@ -1,13 +1,15 @@
 """Dataset check: unreadable, duplicate, mislabelled and otherwise doubtful images."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from happysad.classifier import Classifier
 from happysad.concurrency import map_ordered
@@ -36,8 +38,8 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 ADVICE: Final[dict[Kind, str]] = {
     "unreadable": "convert or remove them; training skips them",
-    "two labels": "keep one; training skips images with both labels",
-    "leak": "remove them from one of the folders: tests on training images prove nothing",
+    "two labels": "keep one; training skips identical files with both labels",
+    "leak": "exclude or remove them from one of the datasets; a test must not use training images",
     "duplicate": "harmless: the split keeps copies together",
     "near duplicate": "harmless: the split keeps them together",
     "probably mislabelled": "look at each: the model predicts the other label",
@@ -68,11 +70,14 @@ class Finding:
         kind: The kind of problem.
         path: The image, relative to the dataset's folder.
         detail: Details in a few words.
+        other: The image that it duplicates or nearly duplicates: relative to the dataset's folder,
+            or absolute in another dataset; None for problems of a single image.
     """
 
     kind: Kind
     path: str
     detail: str
+    other: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,40 +160,62 @@ def _name(data: Dataset, index: int) -> str:
 def _skipped(data: Dataset, skipped: Skipped) -> Finding:
     name = skipped.path.relative_to(data.folder).as_posix()
     reason = skipped.reason.removeprefix(f"{name}: ")
-    both = reason.startswith("the same file")
-    return Finding("two labels" if both else "unreadable", name, reason)
+    if skipped.copy_of is None:
+        return Finding("unreadable", name, reason)
+    return Finding("two labels", name, reason, skipped.copy_of.relative_to(data.folder).as_posix())
 
 
 def _duplicates(data: Dataset) -> Iterator[Finding]:
     first: dict[str, int] = {}
-    for index, digest in enumerate(data.sha256):
-        if first.setdefault(digest, index) != index:
-            yield Finding("duplicate", _name(data, index), f"as {_name(data, first[digest])}")
-    for one, other in near_duplicates(data.thumbnails).tolist():
-        if data.sha256[one] == data.sha256[other]:
-            continue
-        if data.labels[one] != data.labels[other]:
-            yield Finding("two labels", _name(data, one), f"nearly {_name(data, other)}")
-        else:
-            yield Finding("near duplicate", _name(data, other), f"nearly {_name(data, one)}")
+    original = [first.setdefault(digest, index) for index, digest in enumerate(data.sha256)]
+    for index, same in enumerate(original):
+        if same != index:
+            yield _pair("duplicate", "as", data, index, same)
+    # Copies of one file are represented by the first.
+    pairs = {(original[a], original[b]) for a, b in near_duplicates(data.thumbnails).tolist()}
+    labels = data.labels
+    kinds: tuple[tuple[Kind, bool], ...] = (("two labels", False), ("near duplicate", True))
+    for kind, same_label in kinds:
+        chosen = [(a, b) for a, b in pairs if a != b and (labels[a] == labels[b]) == same_label]
+        for index, representative in _components(chosen).items():
+            if index != representative:
+                yield _pair(kind, "nearly", data, index, representative)
+
+
+def _components(pairs: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Map each image to the smallest index of those that pairs connect it with."""
+    if not pairs:
+        return {}
+    one, two = np.array(pairs).T
+    size = int(max(one.max(), two.max())) + 1
+    graph = coo_array((np.ones(len(one)), (one, two)), (size, size))
+    _, component = connected_components(graph, directed=False)
+    smallest: dict[int, int] = {}
+    return {
+        index: smallest.setdefault(int(component[index]), index)
+        for index in sorted({*one.tolist(), *two.tolist()})
+    }
+
+
+def _pair(kind: Kind, relation: str, data: Dataset, index: int, other: int) -> Finding:
+    name = _name(data, other)
+    return Finding(kind, _name(data, index), f"{relation} {name}", name)
 
 
 def _leaks(data: Dataset, other: Dataset) -> Iterator[Finding]:
-    where: dict[int, str] = {}
-
-    def name(index: int) -> str:
-        return f"{other.folder.name}/{_name(other, index)}"
-
+    where: dict[int, tuple[str, int]] = {}
     count = len(data.samples)
     pairs = near_duplicates(np.concatenate([data.thumbnails, other.thumbnails]))
     for one, two in pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)].tolist():
-        where[one] = f"nearly {name(two - count)}"
+        where[one] = "nearly", two - count
     copies = {digest: index for index, digest in enumerate(other.sha256)}
     for index, digest in enumerate(data.sha256):
         if digest in copies:
-            where[index] = f"as {name(copies[digest])}"
-    for index, detail in where.items():
-        yield Finding("leak", _name(data, index), detail)
+            where[index] = "as", copies[digest]
+    for index, (relation, found) in where.items():
+        detail = f"{relation} {other.folder.name}/{_name(other, found)}"
+        path = str(other.samples[found].path.absolute())
+        yield Finding("leak", _name(data, index), detail, path)
 
 
 def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:

@@ -1,80 +1,108 @@
-"""HTML report of a dataset check."""
+"""HTML report of a dataset check: findings by kind, to be ticked and excluded from training."""
 
-import base64
-import html
-import io
-from itertools import groupby
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import compress, groupby
+from operator import not_
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 from PIL import Image
 
-from happysad.dataset.check import ADVICE, CheckResult, Finding
+from happysad import __version__
+from happysad.dataset.check import ADVICE, CheckResult, Finding, Kind
 from happysad.errors import ImageError
-from happysad.files import atomic_text
-from happysad.image import open_image
+from happysad.image import RgbImage, open_image
+from happysad.reports import write_html
 
 MOST: Final = 48
-"""Maximum number of images per kind."""
+"""Number of findings of each kind that are shown with images; others are listed by name."""
 
-_SIDE: Final = 112
+_SIDE: Final = 224
 
-_HEAD: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<style>
-body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui; }}
-.note {{ padding: .6rem 1rem; border: 1px solid #b45f04; border-radius: .5rem; }}
-section {{ display: grid; gap: .8rem; }}
-section {{ grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }}
-figure {{ margin: 0; font-size: .8rem; overflow-wrap: anywhere; }}
-img {{ width: 7rem; height: 7rem; object-fit: contain; background: #8883; border-radius: .3rem; }}
-figcaption small {{ display: block; opacity: .7; }}
-</style></head><body>
-<h1>{title}</h1>
-<p class="note">This file holds images of the dataset: show it only to those who may see them.</p>
-<p>{summary}</p>
-"""
+
+@dataclass(frozen=True)
+class _Entry:
+    """An image of the report; an image of another dataset has an absolute path and no tick."""
+
+    name: str
+    file: str
+    kind: Kind
+    detail: str = ""
+    thumbnail: RgbImage | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is in the dataset."""
+        return not Path(self.file).is_absolute()
 
 
 def write_gallery(path: Path, checked: CheckResult) -> None:
-    """Write the findings by kind, with advice and images."""
-    counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
-    short, middle, long = checked.sides
-    parts = [
-        _HEAD.format(
-            title=f"Check of {html.escape(checked.folder.name)}",
-            summary=f"{counts} images; shorter sides from {short} to {long} pixels, "
-            f"median {middle}. {len(checked.findings):,} findings.",
-        )
-    ]
-    for kind, group in groupby(checked.findings, key=lambda finding: finding.kind):
-        found = list(group)
-        parts.append(f"<h2>{kind}: {len(found):,}</h2>\n<p>{html.escape(ADVICE[kind])}.</p>")
-        figures = "\n".join(_figure(checked.folder, finding) for finding in found[:MOST])
-        parts.append(f"<section>\n{figures}\n</section>")
-        if len(found) > MOST:
-            parts.append(f"<p>… and {len(found) - MOST:,} more; --json lists them all.</p>")
-    # Names that are not UTF-8 contain surrogates.
-    text = "\n".join([*parts, "</body></html>\n"])
-    atomic_text(path, text.encode("utf-8", "replace").decode())
+    """Write the findings by kind, with advice, images, and a list of ticked images to download.
 
+    Images that belong together, such as near duplicates, stand together.
 
-def _figure(folder: Path, finding: Finding) -> str:
-    name, detail = html.escape(finding.path), html.escape(finding.detail)
-    return (
-        f"<figure>{_thumbnail(folder / finding.path)}"
-        f"<figcaption>{name}<small>{detail}</small></figcaption></figure>"
+    Args:
+        path: The HTML file.
+        checked: The result of the check.
+
+    Raises:
+        HappysadError: The file cannot be written.
+    """
+    write_html(
+        path,
+        "check.html.j2",
+        folder=checked.folder.resolve().name,
+        version=__version__,
+        counts=", ".join(f"{count:,} {label}" for label, count in checked.images.items()),
+        sides=checked.sides,
+        findings=len(checked.findings),
+        sections=[
+            _section(checked.folder, kind, list(found))
+            for kind, found in groupby(checked.findings, key=lambda finding: finding.kind)
+        ],
     )
 
 
-def _thumbnail(path: Path) -> str:
+def _section(folder: Path, kind: Kind, found: list[Finding]) -> dict[str, Any]:
+    groups = _groups(found)
+    first = [[_with_thumbnail(folder, entry) for entry in group] for group in groups[:MOST]]
+    visible = [any(entry.thumbnail is not None for entry in group) for group in first]
+    return {
+        "kind": kind,
+        "count": len(found),
+        "advice": ADVICE[kind],
+        "pairs": any(finding.other for finding in found),
+        "shown": list(compress(first, visible)),
+        "names": list(compress(first, map(not_, visible))) + groups[MOST:],
+    }
+
+
+def _groups(found: Iterable[Finding]) -> list[list[_Entry]]:
+    """Group findings with the image that they refer to; each image occurs once."""
+    groups: dict[str, list[_Entry]] = {}
+    placed: set[str] = set()
+    for finding in found:
+        first = finding.other or finding.path
+        if {first, finding.path} <= placed:
+            continue
+        entry = _Entry(finding.path, finding.path, finding.kind, finding.detail)
+        if finding.other is None:
+            groups[first] = [entry]
+        elif first in groups:
+            groups[first].append(entry)
+        else:
+            name = "/".join(Path(first).parts[-3:]) if Path(first).is_absolute() else first
+            groups[first] = [_Entry(name, first, finding.kind), entry]
+        placed |= {first, finding.path}
+    return list(groups.values())
+
+
+def _with_thumbnail(folder: Path, entry: _Entry) -> _Entry:
     try:
-        image = Image.fromarray(open_image(path).pixels(2 * _SIDE))
+        image = Image.fromarray(open_image(folder / entry.file).pixels(_SIDE))
     except ImageError:
-        return ""
-    image.thumbnail((2 * _SIDE, 2 * _SIDE))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+        return entry
+    image.thumbnail((_SIDE, _SIDE))
+    return replace(entry, thumbnail=np.asarray(image))

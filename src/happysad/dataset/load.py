@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -32,11 +32,13 @@ class Skipped:
 
     Attributes:
         path: The file.
-        reason: One line with the file's name, relative to the dataset's folder, and the reason.
+        reason: One line: the file's name, relative to the dataset's folder, and the reason.
+        copy_of: For an identical file under another label: that file.
     """
 
     path: Path
     reason: str
+    copy_of: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,26 +98,28 @@ def load(
     strict: bool = False,
     group_pattern: str | None = None,
     others: bool = False,
+    exclude: Path | None = None,
 ) -> Dataset:
     """Read every image of a dataset.
 
-    Images that cannot be read are left out, and so are all copies of one file that stands under
-    two labels; `Dataset.skipped` says which and why.
+    Images that cannot be read are skipped, and so are identical files with different labels; see
+    `Dataset.skipped`.
 
     Args:
         folder: A folder with `happy/` and `sad/`, see `scan`.
         size: Side of the crops in pixels.
-        store: An `.npy` file to keep the crops in instead of memory; it is overwritten, and holds
-            nothing of use once the dataset is let go.
+        store: An `.npy` file that holds the crops instead of memory; it is overwritten, and
+            valid only as long as the dataset exists.
         strict: Refuse a dataset with an image that cannot be read.
         group_pattern: See `scan`.
         others: Also read the faces of other emotions, see `scan`.
+        exclude: See `scan`.
 
     Raises:
-        DatasetError: See `scan`; or nothing is left of a class; or, if ``strict``, an image cannot
+        DatasetError: See `scan`; or no image of a class is left; or, if ``strict``, an image cannot
             be read; or the disk has no room for ``store``.
     """
-    samples = scan(folder, group_pattern=group_pattern, others=others)
+    samples = scan(folder, group_pattern=group_pattern, others=others, exclude=exclude)
     crops = _room_for_crops((len(samples), size, size, 3), store)
     thumbnails = np.empty((len(samples), THUMBNAIL, THUMBNAIL), np.uint8)
     sha256: list[str] = []
@@ -143,10 +147,10 @@ def load(
         first = "; ".join(item.reason for item in list(skipped.values())[:3])
         more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         raise DatasetError(f"{folder}: {len(skipped)} images cannot be read: {first}{more}")
-    for index in _conflicting(samples, sha256, skipped):
-        skipped[index] = _skip(
-            folder, samples[index], "the same file stands under two labels; left out"
-        )
+    for index, other in _conflicting(samples, sha256, skipped).items():
+        name = samples[other].path.relative_to(folder).as_posix()
+        skip = _skip(folder, samples[index], f"the same file as {name}, which has another label")
+        skipped[index] = replace(skip, copy_of=samples[other].path)
 
     kept = [index for index in range(len(samples)) if index not in skipped]
     _check_classes_left(folder, {samples[index].label for index in kept}, len(skipped))
@@ -194,18 +198,19 @@ def _skip(folder: Path, sample: Sample, problem: str) -> Skipped:
 
 def _conflicting(
     samples: list[Sample], sha256: list[str], skipped: dict[int, Skipped]
-) -> list[int]:
-    """Find the copies of files that have more than one label."""
+) -> dict[int, int]:
+    """Map each of several identical files with different labels to one with another label."""
     copies = defaultdict(list)
     for index, digest in enumerate(sha256):
         if index not in skipped:
             copies[digest].append(index)
-    return [
-        index
-        for same in copies.values()
-        if len({samples[index].label for index in same}) > 1
-        for index in same
-    ]
+    found = {}
+    for same in copies.values():
+        for index in same:
+            others = (i for i in same if samples[i].label != samples[index].label)
+            if (other := next(others, None)) is not None:
+                found[index] = other
+    return found
 
 
 def _check_classes_left(folder: Path, labels: set[int], skipped: int) -> None:
@@ -213,5 +218,5 @@ def _check_classes_left(folder: Path, labels: set[int], skipped: int) -> None:
         if label not in labels:
             raise DatasetError(
                 f"{folder}: no {name} image is left after {skipped} were skipped "
-                "(unreadable, or under two labels); add some that can be read"
+                "(unreadable, or with both labels); add some that can be read"
             )

@@ -19,7 +19,7 @@ OTHER: Final = "other"
 """Optional folder of a dataset for faces that are neither happy nor sad: ``other/<emotion>/``."""
 
 GROUPS_FILE: Final = "groups.csv"
-"""Optional file of a dataset with columns path and group; groups are not split."""
+"""Optional file of a dataset: columns path, group (not split), and any others."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,13 @@ def classes(folder: Path) -> tuple[str, ...]:
     return (*LABELS, *emotions)
 
 
-def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False) -> list[Sample]:
+def scan(
+    folder: Path,
+    *,
+    group_pattern: str | None = None,
+    others: bool = False,
+    exclude: Path | None = None,
+) -> list[Sample]:
     """List the images below `happy/` and `sad/`, and optionally those below `other/`.
 
     Class folders may have any of the `NAMES` and contain subfolders. Hidden files and folders are
@@ -61,13 +67,14 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
             group, or the whole match, is the image's group; files without a match have no group.
             Default: groups are read from `groups.csv`, if the folder has one.
         others: Also list the faces below `other/<emotion>/`.
+        exclude: A CSV file with the column ``path``: images of the folder that are not listed.
 
     Returns:
         The samples, sorted by path.
 
     Raises:
         DatasetError: The folder is missing, empty, lacks a class or contains an unknown class, or
-            the groups or votes cannot be read.
+            the groups, the votes or ``exclude`` cannot be read.
     """
     if not folder.is_dir():
         raise DatasetError(
@@ -91,10 +98,16 @@ def scan(folder: Path, *, group_pattern: str | None = None, others: bool = False
     for index, shares in read_shares(folder, names).items():
         samples[index] = replace(samples[index], shares=shares)
     if group_pattern is not None:
-        return _grouped_by_pattern(samples, group_pattern)
-    if (folder / GROUPS_FILE).is_file():
+        samples = _grouped_by_pattern(samples, group_pattern)
+    elif (folder / GROUPS_FILE).is_file():
         groups = read_groups(folder, names)
-        return [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
+        samples = [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
+    if exclude is not None:
+        excluded = match_rows(exclude, read_table(exclude, ("path",)), names, folder=folder)
+        samples = [sample for index, sample in enumerate(samples) if index not in excluded]
+        for label, name in enumerate(LABELS):
+            if not any(sample.label == label for sample in samples):
+                raise DatasetError(f"{exclude}: no {name} images are left; remove some rows")
     return samples
 
 

@@ -77,17 +77,23 @@ def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None
 
 
 def match_rows(
-    path: Path, rows: Sequence[Row], names: Sequence[str], *, partial: bool = False
+    path: Path,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    *,
+    folder: Path | None = None,
+    partial: bool = False,
 ) -> dict[int, Row]:
     """Find each row's image by the column ``path``.
 
-    Paths are relative to the table's folder. Backslashes, Unicode forms and a leading ``./`` do not
-    matter; letter case and folders matter only where images would be confused otherwise.
+    Paths are relative to the dataset's folder. Backslashes, Unicode forms and a leading ``./`` are
+    normalised; letter case and folders matter only where a path would otherwise be ambiguous.
 
     Args:
         path: The table, for error messages.
         rows: Its rows.
         names: The images' paths relative to the folder, with forward slashes.
+        folder: The dataset's folder; default: the table's.
         partial: Ignore rows that match no image.
 
     Returns:
@@ -110,7 +116,7 @@ def match_rows(
         if not matches and partial:
             continue
         if not matches:
-            if given and (path.parent / given).is_file():
+            if given and ((folder or path.parent) / given).is_file():
                 continue  # An image that takes no part, such as one below other/.
             raise DatasetError(f"{where}: no image {row.cells['path']!r}; correct or remove it")
         if len(matches) > 1:

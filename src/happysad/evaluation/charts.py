@@ -1,4 +1,4 @@
-"""Charts of an evaluation; each function writes one PNG file."""
+"""Charts of an evaluation; each function writes a PNG file and, beside it, an SVG file."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from happysad.evaluation.bootstrap import ECE_BINS
 from happysad.evaluation.metrics import Estimate, Metrics
-from happysad.plots import COLOURS, HAPPY, INK, MUTED, SAD, plot, square
+from happysad.plots import COLOURS, HAPPY, INK, MUTED, SAD, TIP, add_tips, plot, square
 from happysad.prediction import LABELS
 from happysad.training.reliability import wilson_interval
 
@@ -23,9 +23,10 @@ def plot_confusion(metrics: Metrics, path: Path) -> None:
     counts = np.array(metrics.confusion)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     tint = LinearSegmentedColormap.from_list("tint", ["#f4f6f8", SAD])
-    with plot(path) as figure:
+    with plot(path, svg=True) as figure:
         axes = figure.add_subplot(title="Confusion matrix")
-        axes.imshow(shares, cmap=tint, vmin=0, vmax=1)
+        edges = [-0.5, 0.5, 1.5]
+        axes.pcolormesh(edges, edges, shares, cmap=tint, vmin=0, vmax=1, edgecolor="white", lw=4)
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
             colour = "white" if share > 0.55 else INK
@@ -34,27 +35,31 @@ def plot_confusion(metrics: Metrics, path: Path) -> None:
             text = f"{share:.1%} of {LABELS[row]}"
             axes.text(column, row + 0.08, text, ha="center", va="top", color=colour)
         axes.set(xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1])
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
         axes.set_xticklabels(LABELS)
         axes.set_yticklabels(LABELS)
         axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        axes.set_xticks([0.5], minor=True)
-        axes.set_yticks([0.5], minor=True)
-        axes.grid(visible=True, which="minor", color="white", linewidth=4)
-        axes.tick_params(which="minor", length=0)
 
 
 def plot_roc(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
     """Draw the ROC curve; both classes must be present."""
-    false, true, _ = roc_curve(labels, p)
+    false, true, thresholds = roc_curve(labels, p)
     (tn, fp), (fn, tp) = metrics.confusion
-    with plot(path) as figure:
+    with plot(path, svg=True) as figure:
         axes = figure.add_subplot(title="ROC curve")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=":", label="guessing")
         axes.fill_between(false, true, color=HAPPY, alpha=0.08, linewidth=0)
         name = f"area {_text(metrics.figures['roc_auc'])}"
         axes.plot(false, true, color=HAPPY, label=name)
+        texts = [
+            f"P(happy) from {min(threshold, 1):.3f}: {found:.1%} of the happy faces are called "
+            f"happy, and {wrong:.1%} of the sad ones"
+            for threshold, found, wrong in zip(thresholds, true, false, strict=True)
+        ]
+        add_tips(axes, false, true, texts, HAPPY)
         axes.plot(
             fp / (fp + tn),
             tp / (tp + fn),
@@ -70,12 +75,17 @@ def plot_roc(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> 
 def plot_precision_recall(labels: Labels, p: Probabilities, metrics: Metrics, path: Path) -> None:
     """Draw precision against recall for each class; both must be present."""
     counts = np.array(metrics.confusion)
-    with plot(path) as figure:
+    with plot(path, svg=True) as figure:
         axes = figure.add_subplot(title="Precision and recall")
         for number, label in enumerate(LABELS):
             score = p if number else 1 - p
             precision, recall, _ = precision_recall_curve(labels == number, score)
             axes.step(recall, precision, where="pre", color=COLOURS[label], label=label)
+            texts = [
+                f"{label}: recall {found:.1%}, precision {right:.1%}"
+                for found, right in zip(recall, precision, strict=True)
+            ]
+            add_tips(axes, recall, precision, texts, COLOURS[label])
             axes.plot(
                 counts[number, number] / counts[number].sum(),
                 counts[number, number] / max(1, counts[:, number].sum()),
@@ -85,7 +95,7 @@ def plot_precision_recall(labels: Labels, p: Probabilities, metrics: Metrics, pa
                 markersize=8,
             )
         axes.plot([], [], "o", color="white", markeredgecolor=INK, label=_at(metrics))
-        square(axes, "recall: share of the class that is found", "precision: share that is right")
+        square(axes, "recall", "precision")
         axes.legend(loc="lower left")
 
 
@@ -95,17 +105,17 @@ def plot_reliability(labels: Labels, p: Probabilities, metrics: Metrics, path: P
     bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
     counts = np.bincount(bins, minlength=ECE_BINS)
     filled = counts > 0
-    said = np.bincount(bins, p, ECE_BINS)[filled] / counts[filled]
-    came = np.bincount(bins, labels, ECE_BINS)[filled] / counts[filled]
-    low, high = wilson_interval(came, counts[filled])
-    with plot(path) as figure:
+    predicted = np.bincount(bins, p, ECE_BINS)[filled] / counts[filled]
+    observed = np.bincount(bins, labels, ECE_BINS)[filled] / counts[filled]
+    low, high = wilson_interval(observed, counts[filled])
+    with plot(path, svg=True) as figure:
         top, below = figure.subplots(2, height_ratios=[3, 1], sharex=True)
         top.set_title("Reliability")
         top.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=":", label="ideal")
         top.errorbar(
-            said,
-            came,
-            yerr=[came - low, high - came],
+            predicted,
+            observed,
+            yerr=[observed - low, high - observed],
             fmt="o-",
             color=INK,
             ecolor=MUTED,
@@ -114,10 +124,22 @@ def plot_reliability(labels: Labels, p: Probabilities, metrics: Metrics, path: P
             markersize=6,
             label=f"calibration error {_text(metrics.figures['ece'])}",
         )
-        top.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="share that is happy")
+        texts = [
+            f"{count:,} faces with P(happy) {p:.2f} on average: {share:.1%} are happy"
+            for count, p, share in zip(counts[filled], predicted, observed, strict=True)
+        ]
+        add_tips(top, predicted, observed, texts)
+        top.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="share of happy faces")
         top.legend(loc="upper left")
         by_class = [p[labels == number] for number in (0, 1)]
-        below.hist(by_class, edges, stacked=True, color=[SAD, HAPPY], label=LABELS, rwidth=0.92)
+        _, _, drawn = below.hist(
+            by_class, edges, stacked=True, color=[SAD, HAPPY], label=LABELS, rwidth=0.92
+        )
+        for label, values, bars in zip(LABELS, by_class, drawn, strict=True):
+            sizes, _ = np.histogram(values, edges)
+            for size, start, end, bar in zip(sizes, edges[:-1], edges[1:], bars, strict=True):
+                if size:
+                    bar.set_gid(f"{TIP}P(happy) {start:.2f}–{end:.2f}: {size:,} {label} faces")
         below.set(xlabel="P(happy)", ylabel="images")
         below.grid(visible=False, axis="x")
         below.legend(loc="upper center", ncols=2)
@@ -130,14 +152,22 @@ def plot_thresholds(labels: Labels, p: Probabilities, metrics: Metrics, path: Pa
     called = p >= thresholds[:, None]
     tp, fp = (called & happy).sum(axis=1), (called & ~happy).sum(axis=1)
     fn, tn = happy.sum() - tp, (~happy).sum() - fp
-    with plot(path) as figure:
+    with plot(path, svg=True) as figure:
         axes = figure.add_subplot(title="Metrics by threshold")
         axes.axvline(metrics.threshold, color=INK, linewidth=1.2, label=_at(metrics))
-        axes.plot(thresholds, (tp + tn) / len(p), color=INK, label="accuracy")
         balanced = (tp / (tp + fn) + tn / (tn + fp)) / 2
-        axes.plot(thresholds, balanced, color=MUTED, linestyle="--", label="balanced accuracy")
-        axes.plot(thresholds, 2 * tp / (2 * tp + fp + fn), color=HAPPY, label="F1 happy")
-        axes.plot(thresholds, 2 * tn / (2 * tn + fp + fn), color=SAD, label="F1 sad")
+        for label, values, colour, style in (
+            ("accuracy", (tp + tn) / len(p), INK, "-"),
+            ("balanced accuracy", balanced, MUTED, "--"),
+            ("F1 happy", 2 * tp / (2 * tp + fp + fn), HAPPY, "-"),
+            ("F1 sad", 2 * tn / (2 * tn + fp + fn), SAD, "-"),
+        ):
+            axes.plot(thresholds, values, color=colour, linestyle=style, label=label)
+            texts = [
+                f"threshold {threshold:.2f}: {label} {value:.1%}"
+                for threshold, value in zip(thresholds, values, strict=True)
+            ]
+            add_tips(axes, thresholds, values, texts, colour)
         axes.set(xlim=(-0.015, 1.015), ylim=(0, 1.015), xlabel="threshold on P(happy)")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         figure.legend(loc="outside lower center", ncols=3)

@@ -4,21 +4,22 @@ The output folder holds:
 
 * ``metrics.json``, for programs::
 
-    schema       2; grows with every change that a reader must know of
+    schema       2; increases with every incompatible change
     happysad     version that wrote it
     model        name, kind ("keras" or "tflite"), sha256, bytes, input_size
     dataset      name, fingerprint, sad, happy (counts), skipped ([{path, reason}, …]),
                  seen (images whose bytes are also in the run's split.csv; null if there is none)
-    threshold    probabilities from here up count as happy
+    threshold    probability from which a face counts as happy
     label_threshold  a face whose scores are both below it is "uncertain"; null if there is none
     confusion    {true label: {predicted label: count}}
     figures      {name: {value, low, high}}: the metrics of `Metrics` and their 95 % intervals;
                  null where a metric is not defined
     votes        the metrics of `VoteMetrics`; only for datasets with votes
+    slices       column, values (the fields of `Slice`); only with ``--by``
 
 * ``predictions.csv``: path, label, probability (of happy), prediction;
-* the charts: ``confusion.png``, ``roc.png``, ``precision-recall.png``, ``reliability.png``,
-  ``thresholds.png``, and where there are any, ``mistakes.png`` and ``contested.png``;
+* charts as PNG and SVG: ``confusion``, ``roc``, ``precision-recall``, ``reliability``,
+  ``thresholds``; and, if there are any, ``mistakes.png`` and ``contested.png``;
 * ``report.html``: all of it for people, in one file.
 """
 
@@ -43,11 +44,13 @@ from happysad.evaluation.metrics import Metrics, compute_metrics
 from happysad.evaluation.mistakes import Mistake, most_confident, plot_mistakes
 from happysad.evaluation.model import LoadedModel, open_model
 from happysad.evaluation.report import CONTESTED, write_report
+from happysad.evaluation.slices import compute_slices, read_column
 from happysad.evaluation.votes import most_contested, vote_metrics
 from happysad.files import atomic_csv, atomic_text
 from happysad.plots import contact_sheet
 from happysad.prediction import LABELS
 from happysad.progress import track
+from happysad.training.run import Run
 
 _BATCH: Final = 64
 _MISTAKES: Final = 12
@@ -56,11 +59,11 @@ _CONTESTED: Final = 18
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test gave.
+    """The result of an evaluation.
 
     Attributes:
-        metrics: The figures.
-        facts: What ``metrics.json`` holds.
+        metrics: The metrics.
+        facts: The content of ``metrics.json``.
         report: Path of the HTML report.
         paths: Each image's file.
         labels: ``uint8 [N]``, 0 = sad, 1 = happy.
@@ -76,12 +79,18 @@ class Evaluation:
 
     @property
     def skipped(self) -> int:
-        """Number of images that were left out."""
+        """Number of images that were skipped."""
         return len(self.facts["dataset"]["skipped"])
 
 
 def evaluate(
-    model: Path, dataset: Path, out: Path, *, strict: bool = False, images: bool = True
+    model: Path,
+    dataset: Path,
+    out: Path,
+    *,
+    by: str | None = None,
+    strict: bool = False,
+    images: bool = True,
 ) -> Evaluation:
     """Evaluate a model on a dataset; write metrics, predictions, charts and the report.
 
@@ -89,6 +98,7 @@ def evaluate(
         model: A run directory, a ``.keras`` file or a ``.tflite`` file.
         dataset: Folder with ``happy/`` and ``sad/``.
         out: Output folder; created if missing, files of an earlier evaluation are replaced.
+        by: A column of the dataset's ``groups.csv``; metrics are also computed for each value.
         strict: Refuse a dataset with unreadable images instead of skipping them.
         images: Show the most confident mistakes; otherwise no output contains a face.
 
@@ -97,7 +107,7 @@ def evaluate(
 
     Raises:
         ModelError: The model cannot be read, or its outputs are not numbers.
-        DatasetError: The dataset cannot be read, or lacks a class.
+        DatasetError: The dataset cannot be read, or lacks a class or the column.
     """
     loaded = open_model(model)
     data = load(dataset, loaded.input_size, strict=strict)
@@ -107,8 +117,11 @@ def evaluate(
     uncertain = None if loaded.threshold is None else scores.max(axis=1) < loaded.threshold
     metrics = compute_metrics(labels, probabilities, uncertain=uncertain)
     names = [_name(sample.path, data.folder) for sample in data.samples]
-    mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     facts = _facts(loaded, data, metrics)
+    if by is not None:
+        slices = compute_slices(read_column(dataset, names, by), labels, probabilities, uncertain)
+        facts["slices"] = {"column": by, "values": [asdict(each) for each in slices]}
+    mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     (out / CONTESTED).unlink(missing_ok=True)
     if (dataset / VOTES_FILE).is_file():
         facts["votes"] = _votes(loaded, dataset, out / CONTESTED if images else None)
@@ -121,7 +134,8 @@ def evaluate(
         name: np.bincount(thousandths[labels == label], minlength=1001).tolist()
         for label, name in enumerate(LABELS)
     }
-    write_report(out, metrics, facts, counts, mistakes if images else None)
+    run = loaded.path.parent if Run(loaded.path.parent).history.is_file() else None
+    write_report(out, metrics, facts, counts, mistakes if images else None, run)
     paths = [sample.path for sample in data.samples]
     return Evaluation(metrics, facts, out / "report.html", paths, labels, probabilities)
 
@@ -133,7 +147,7 @@ def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.f
     if wrong := int((~np.isfinite(scores).all(axis=1)).sum()):
         raise ModelError(
             f"{model.path}: {wrong} of {len(scores)} outputs are NaN; "
-            "its training diverged or the file is damaged, train or export it again"
+            "the training diverged or the file is damaged; train or export again"
         )
     return scores
 
@@ -222,7 +236,7 @@ def _seen(manifest: Path, sha256: Sequence[str]) -> int | None:
 
 
 def _name(path: Path, folder: Path) -> str:
-    # File names on Linux need not be UTF-8; what is written here is.
+    # File names on Linux need not be UTF-8; the output is.
     return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
 
 
@@ -258,5 +272,5 @@ def _draw(
     if mistakes:
         plot_mistakes(mistakes, out / "mistakes.png")
     else:
-        # The file of an earlier evaluation would be taken for this one's.
+        # Otherwise the file of an earlier evaluation would remain.
         (out / "mistakes.png").unlink(missing_ok=True)

@@ -1,55 +1,49 @@
-"""HTML report: one self-contained file."""
+"""HTML report of an evaluation, and of a comparison of models."""
 
-import base64
-import io
+import os
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
-from PIL import Image
-
 from happysad.evaluation.metrics import Difference, Estimate, Metrics
 from happysad.evaluation.mistakes import Mistake
-from happysad.files import atomic_text
-from happysad.image import RgbImage
 from happysad.prediction import LABELS
+from happysad.reports import PERCENT, inline_svg, png_url, write_html
+from happysad.training.run import Run
 
 CHARTS: Final = (
     (
-        "confusion.png",
+        "confusion",
         "Confusion matrix",
         "Counts of correct predictions (top left, bottom right) and of mistakes.",
     ),
     (
-        "thresholds.png",
+        "thresholds",
         "Metrics by threshold",
-        "How the metrics change with the probability from which a face counts as happy. Where the "
-        "lines are flat, the exact threshold hardly matters.",
+        "The metrics if faces count as happy from another P(happy). Where the lines are flat, the "
+        "exact threshold hardly matters.",
     ),
     (
-        "roc.png",
+        "roc",
         "ROC curve",
-        "As the threshold falls, more happy faces are found (up) and more sad ones are taken for "
-        "happy (right). The nearer the curve to the top left corner, the better.",
+        "As the threshold falls, more happy faces are found (up) and more sad ones are called "
+        "happy (right). The closer the curve is to the top left corner, the better.",
     ),
     (
-        "precision-recall.png",
+        "precision-recall",
         "Precision and recall",
-        "For each class: recall (right) against precision (up). The nearer the curve to the top "
+        "For each class: recall (right) against precision (up). The closer the curve is to the top "
         "right corner, the better.",
     ),
     (
-        "reliability.png",
+        "reliability",
         "Reliability",
-        "Calibration: of the faces with probability 0.8, eight in ten should be happy, and the "
-        "dots should lie on the dotted line. Below: the number of faces by probability.",
+        "Calibration: of the faces with P(happy) 0.8, eight in ten should be happy, and the dots "
+        "should lie on the dotted line. Below: the number of faces by P(happy).",
     ),
 )
-"""File, title and explanation of each chart."""
+"""File without suffix, title and explanation of each chart."""
 
 CONTESTED: Final = "contested.png"
 """Contact sheet of the faces whose votes agree least."""
@@ -96,7 +90,6 @@ FIGURES: Final = {
 }
 """Title and meaning of each metric, in the order of the table."""
 
-_PERCENT: Final = "\u00a0%"
 _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
 
 
@@ -106,6 +99,7 @@ def write_report(
     facts: dict[str, Any],
     counts: dict[str, list[int]],
     mistakes: Sequence[Mistake] | None,
+    run: Path | None = None,
 ) -> None:
     """Write ``report.html`` with the charts embedded.
 
@@ -116,16 +110,17 @@ def write_report(
         counts: For ``sad`` and ``happy``, 1,001 numbers of images: by P(happy), rounded down to
             thousandths.
         mistakes: The gallery, most confident first; None omits it.
+        run: The run directory of the model, if it is in one.
     """
-    template = _environment().get_template("report.html.j2")
     accuracy = metrics.figures["accuracy"]
-    spread = 50 * ((accuracy.high or 0) - (accuracy.low or 0))
-    html = template.render(
+    write_html(
+        out / "report.html",
+        "evaluation.html.j2",
         metrics=metrics,
         facts=facts,
         counts=counts,
         right=metrics.confusion[0][0] + metrics.confusion[1][1],
-        spread=spread,
+        spread=50 * ((accuracy.high or 0) - (accuracy.low or 0)),
         mistakes=mistakes,
         heat=any(mistake.heat is not None for mistake in mistakes or ()),
         labels=LABELS,
@@ -133,14 +128,31 @@ def write_report(
         figures={name: text for name, text in FIGURES.items() if name in metrics.figures},
         value=lambda name: format_value(name, metrics.figures[name].value),
         interval=lambda name: format_interval(name, metrics.figures[name]),
+        percent=format_percent,
         charts=[
-            {"data": _png(out / name), "title": title, "text": text} for name, title, text in CHARTS
+            {"svg": inline_svg(out / f"{name}.svg", title), "title": title, "text": text}
+            for name, title, text in CHARTS
         ],
         votes=vote_rows(facts.get("votes")),
-        contested=_png(out / CONTESTED) if (out / CONTESTED).is_file() else None,
-        today=date.today().isoformat(),
+        contested=png_url(out / CONTESTED) if (out / CONTESTED).is_file() else None,
+        run=_run(out, run),
     )
-    atomic_text(out / "report.html", html)
+
+
+def _run(out: Path, run: Path | None) -> dict[str, Any] | None:
+    """Return the name and relative link of a run, and its training curves."""
+    if run is None:
+        return None
+    curves, path, target = Run(run).curves.with_suffix(".svg"), run.resolve(), out.resolve()
+    # Windows: there is no relative path from one drive to another.
+    same_drive = path.drive == target.drive
+    return {
+        "name": path.name,
+        "link": quote(Path(os.path.relpath(path, target)).as_posix())
+        if same_drive
+        else path.as_uri(),
+        "curves": inline_svg(curves, "Training curves") if curves.is_file() else None,
+    }
 
 
 def write_comparison(
@@ -170,30 +182,23 @@ def write_comparison(
         return {"title": title, "meaning": meaning, "cells": cells}
 
     sheet = out / DIFFERENCES
-    html = (
-        _environment()
-        .get_template("comparison.html.j2")
-        .render(
-            names=names,
-            dataset=dataset,
-            rows=[row(name) for name in FIGURES if name in differences[0].metrics],
-            others=list(zip(names[1:], differences, strict=True)),
-            links=[(name, f"{quote(name)}/report.html") for name in names],
-            contact_sheet=_png(sheet) if sheet.is_file() else None,
-            today=date.today().isoformat(),
-            # For the style.
-            cards={},
-            heat=False,
-        )
+    write_html(
+        out / "comparison.html",
+        "comparison.html.j2",
+        names=names,
+        dataset=dataset,
+        rows=[row(name) for name in FIGURES if name in differences[0].metrics],
+        others=list(zip(names[1:], differences, strict=True)),
+        links=[(name, f"{quote(name)}/report.html") for name in names],
+        contact_sheet=png_url(sheet) if sheet.is_file() else None,
     )
-    atomic_text(out / "comparison.html", html)
 
 
 def format_difference(name: str, difference: Estimate) -> dict[str, Any]:
     """Format a difference and its interval; ``clear`` tells whether the interval excludes 0."""
     if difference.value is None or difference.low is None or difference.high is None:
         return {"difference": "not defined", "interval": "", "clear": False}
-    share = format_value(name, 0.0).endswith(_PERCENT)
+    share = format_value(name, 0.0).endswith(PERCENT)
     value, low, high = (
         (f"{100 * each:+.1f}" if share else f"{each:+.3f}").replace("-", "\u2212")
         for each in (difference.value, difference.low, difference.high)
@@ -206,26 +211,11 @@ def format_difference(name: str, difference: Estimate) -> dict[str, Any]:
     }
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("happysad.evaluation", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data_url": _jpeg, "thousands": "{:,}".format}
-    return environment
-
-
 def vote_rows(votes: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Format the metrics by votes, a title and a value each; empty without votes."""
     if votes is None:
         return []
-    percent = {
-        name: "not defined" if value is None else f"{100 * value:.1f}{_PERCENT}"
-        for name, value in votes.items()
-    }
+    percent = {name: format_percent(value) for name, value in votes.items()}
     auc = votes["clear_roc_auc"]
     clear, mostly, neither = (f"{votes[name]:,}" for name in ("clear", "mostly", "neither"))
     return [
@@ -242,12 +232,15 @@ def vote_rows(votes: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def format_value(name: str, value: float | None) -> str:
-    """Format a metric: shares in per cent, others with three decimals."""
-    if value is None:
-        return "not defined"
+    """Format a metric: shares as percentages, others with three decimals."""
     if name.startswith(_SHARES) or name.endswith("accuracy"):
-        return f"{100 * value:.1f}{_PERCENT}"
-    return f"{value:.3f}"
+        return format_percent(value)
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def format_percent(share: float | None) -> str:
+    """Format a share as a percentage with one decimal."""
+    return "not defined" if share is None else f"{100 * share:.1f}{PERCENT}"
 
 
 def format_interval(name: str, estimate: Estimate) -> str:
@@ -255,19 +248,4 @@ def format_interval(name: str, estimate: Estimate) -> str:
     if estimate.value is None:
         return ""
     low, high = format_value(name, estimate.low), format_value(name, estimate.high)
-    return f"{low.removesuffix(_PERCENT)}–{high}"
-
-
-def _png(path: Path) -> Markup:
-    return _data("image/png", path.read_bytes())
-
-
-def _jpeg(image: RgbImage) -> Markup:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=90)
-    return _data("image/jpeg", file.getvalue())
-
-
-def _data(kind: str, content: bytes) -> Markup:
-    # Base64 contains no character that is special in HTML.
-    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")  # noqa: S704
+    return f"{low.removesuffix(PERCENT)}–{high}"

@@ -38,7 +38,8 @@ class TrainingResult:
         best: The epoch whose weights were kept.
         training: Number of training images.
         validation: Number of validation images.
-        skipped: Number of images that were left out.
+        skipped: Number of images that were skipped.
+        excluded: Number of images that were excluded on request.
         warnings: What makes the validation metrics unreliable; see `validation_warnings`.
     """
 
@@ -47,6 +48,7 @@ class TrainingResult:
     training: int
     validation: int
     skipped: int
+    excluded: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -58,6 +60,7 @@ def train(
     resume: bool = False,
     strict: bool = False,
     group_pattern: str | None = None,
+    exclude: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda row: None,
 ) -> TrainingResult:
     """Train a network by a recipe.
@@ -70,9 +73,10 @@ def train(
         recipe: The recipe.
         out: The run directory to create; it must not contain another run.
         resume: Continue the run in ``out``, if there is one.
-        strict: Refuse a dataset with images that would be left out.
+        strict: Refuse a dataset with images that would be skipped.
         group_pattern: Regular expression for the part of a file name that identifies the person;
             a person's images stay on one side of the split.
+        exclude: A CSV file with the column ``path``: images of the dataset that are not used.
         on_epoch: Called with each finished epoch.
 
     Returns:
@@ -84,7 +88,10 @@ def train(
         ModelError: The initial weights are not available.
     """
     # Before anything slow, such as a download of weights.
-    scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
+    images = len(scan(dataset_folder, group_pattern=group_pattern, others=recipe.others))
+    excluded = 0
+    if exclude is not None:
+        excluded = images - len(scan(dataset_folder, others=recipe.others, exclude=exclude))
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
     if run.finished:
@@ -106,6 +113,7 @@ def train(
         strict=strict,
         group_pattern=group_pattern,
         others=recipe.others,
+        exclude=exclude,
     )
     if recipe.others and not (dataset.shares[:, 2] > 0).any():
         raise DatasetError(
@@ -142,6 +150,7 @@ def train(
         training=int((~validation).sum()),
         validation=int(validation.sum()),
         skipped=len(dataset.skipped),
+        excluded=excluded,
         warnings=validation_warnings(best.val_accuracy, held_back),
     )
     if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
@@ -157,8 +166,9 @@ def train(
 
 def _result(run: Run) -> TrainingResult:
     facts = run.facts()
-    counts = {name: facts[name] for name in ("training", "validation", "skipped", "warnings")}
-    return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **counts)
+    names = ("training", "validation", "skipped", "excluded", "warnings")
+    values = {name: facts[name] for name in names if name in facts}
+    return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **values)
 
 
 def _some(data: Data, images: int, seed: int) -> Data:
