@@ -11,12 +11,12 @@ help:
 	@echo "make test   set up, then run the tests"
 	@echo "make check  lint and types"
 	@echo "make format rewrite the code in the project's format"
-	@echo "make fuzz   a hundred thousand damaged files and requests, in some minutes"
-	@echo "make bench  print the figures of docs/benchmarks.md that need no dataset"
+	@echo "make fuzz   a hundred thousand damaged files and requests (some minutes)"
+	@echo "make bench  run the benchmarks that need no dataset"
 	@echo "make docs   build the site into build/site"
-	@echo "make mediapipe      install MediaPipe beside, which one of the tests then tries the model with"
-	@echo "make litert         fetch LiteRT.js, for the page's mode \"on this device\""
-	@echo "make audit          ask PyPI for known holes in what is installed; needs its network"
+	@echo "make mediapipe      install MediaPipe in an environment of its own; a test runs the model in it"
+	@echo "make litert         fetch LiteRT.js, for the page's device mode, and TypeScript"
+	@echo "make audit          look for known vulnerabilities of the dependencies; needs PyPI"
 	@echo "make sbom           list what is installed in build/sbom.json, CycloneDX"
 	@echo "make wheels         check that all dependencies have wheels for each system; needs an index"
 	@echo "make lowest         test with the lowest versions that pyproject.toml allows"
@@ -53,7 +53,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training_speed.py
 
 docs: $(READY)
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/zensical build --clean --strict
 
 mediapipe:
 	$(PYTHON) -m venv .venv-mediapipe

@@ -2,12 +2,12 @@
 
 python benchmarks/scoring.py [overhead] [memory] [chunks] [store] [--photos FOLDER] [--images 2000]
 
-Images are links to ten 640×480 JPEGs of a portrait that Matplotlib ships, or the photos of a
+Images are links to ten 640×480 JPEGs of a portrait that Matplotlib ships, or to the photos of a
 folder.
 
 overhead  One and two plain loops over `Detector`, one worker and two: images/s, and CPU time, which
           depends less on other load. Without Ray's start; the best of alternating rounds. Then the
-          seconds of the whole command.
+          seconds of the whole command, and the most memory of the driver and of a worker.
 memory    Resident memory of the driver and of the worker over many images of 160×120 pixels.
 chunks    Chunks of one small image per second: the driver's overhead.
 store     Requests to an S3 server on this machine, and bytes, for objects, a tar and the rows.
@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import cv2
 import ray
 import werkzeug.serving
 from moto.server import ThreadedMotoServer
@@ -83,8 +82,6 @@ def loops(album: Path, count: int) -> Speed:
 
 def plain(album: Path) -> Speed:
     """Loop over the images in one thread."""
-    # As in the workers, of which there is one per core.
-    cv2.setNumThreads(1)
     detector, paths = Detector(), sorted(album.iterdir())
     detector.predict(str(paths[0]))
     start, start_cpu = time.perf_counter(), time.process_time()
@@ -114,10 +111,25 @@ def scored(album: Path, dest: Path, workers: int) -> Speed:
     return Speed(images / wall, (working + rest) / images, rest / images)
 
 
-def overhead(folder: Path, photos: Path | None, count: int, rounds: int) -> None:
+def link_album(folder: Path, photos: Path, count: int) -> Path:
+    """Link the photos of a folder, again and again up to a number of images."""
+    folder.mkdir()
+    files = sorted(path for path in photos.iterdir() if path.is_file())
+    for number in range(count):
+        source = files[number % len(files)]
+        (folder / f"{number:06}{source.suffix}").symlink_to(source.resolve())
+    return folder
+
+
+def overhead(folder: Path, photos: Path | None, count: int, rounds: int, whole: int) -> None:
     """Compare a plain loop, one worker and two."""
-    album = photos or make_album(folder / "album", count, (640, 480))
-    count = len(list(album.iterdir()))
+
+    def make(name: str, images: int) -> Path:
+        if photos:
+            return link_album(folder / name, photos, images)
+        return make_album(folder / name, images, (640, 480))
+
+    album = make("album", count)
     found: dict[str, list[Speed]] = defaultdict(list)
     with connect(None, 2):
         for _ in range(rounds):
@@ -134,12 +146,20 @@ def overhead(folder: Path, photos: Path | None, count: int, rounds: int) -> None
             f"| {1000 * least.rest:.2f} ms |",
             flush=True,
         )
-    start = time.perf_counter()
-    command = [HAPPYSAD, "score", str(album), "--out", str(folder / "whole"), "--json"]
-    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-    print(f"the whole command, {count:,} images: {time.perf_counter() - start:.1f} s")
-    sizes = [path.stat().st_size for path in (folder / "whole").glob("part-*")]
-    print(f"rows: {sum(sizes) / count:.0f} bytes per image, in {len(sizes)} files", flush=True)
+    start, most = time.perf_counter(), {"driver": 0.0, "worker": 0.0}
+    dest = folder / "whole"
+    command = [HAPPYSAD, "score", str(make("many", whole)), "--out", str(dest), "--json"]
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while job.poll() is None:
+        time.sleep(1)
+        for name, pids in (("driver", [job.pid]), ("worker", scoring_processes())):
+            most[name] = max([most[name], *map(resident, pids)])
+    print(
+        f"the whole command, {whole:,} images: {time.perf_counter() - start:.1f} s; memory of "
+        f"the driver {most['driver']:.0f} MB, of a worker {most['worker']:.0f} MB"
+    )
+    sizes = [path.stat().st_size for path in dest.glob("part-*")]
+    print(f"rows: {sum(sizes) / whole:.0f} bytes per image, in {len(sizes)} files", flush=True)
 
 
 def small_chunks(folder: Path, count: int) -> None:
@@ -159,9 +179,24 @@ def small_chunks(folder: Path, count: int) -> None:
             print(f"| {name} | {(count - 1) / (times[-1] - times[0]):.0f} |", flush=True)
 
 
+def scoring_processes() -> list[int]:
+    """Return Ray's processes that are scoring a chunk."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cmdline").read_text().startswith("ray::score_chunk"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
 def resident(pid: int) -> float:
-    """Resident memory in MB, without what is shared with other processes."""
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    """Resident memory in MB, without what is shared with other processes; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:
+        return 0.0
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -263,14 +298,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="*", default=["overhead", "memory", "chunks", "store"])
-    parser.add_argument("--photos", type=Path, help="a folder of images, without others in it")
+    parser.add_argument("--photos", type=Path, help="a folder of images")
     parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--whole", type=int, default=4000, help="images of the whole command")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--many", type=int, default=50000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if "overhead" in arguments.what:
-            overhead(Path(name), arguments.photos, arguments.images, arguments.rounds)
+            overhead(
+                Path(name), arguments.photos, arguments.images, arguments.rounds, arguments.whole
+            )
         if "memory" in arguments.what:
             memory(Path(name), arguments.many)
         if "chunks" in arguments.what:

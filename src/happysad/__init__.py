@@ -1,8 +1,8 @@
 """Classify faces as happy or sad.
 
 >>> from happysad import Detector
->>> detector = Detector()                                   # doctest: +SKIP
->>> for p in detector.predict("party.jpg"):                 # doctest: +SKIP
+>>> detector = Detector()
+>>> for p in detector.predict("party.jpg"):
 ...     print(p.label, p.scores, p.face.box)
 """
 

@@ -64,9 +64,9 @@ class Classifier:
     A classifier may be used from several threads and may be pickled: each thread and each process
     has an interpreter of its own, because LiteRT interpreters must not be shared.
 
-        >>> classifier = Classifier("model-int8.tflite")                # doctest: +SKIP
-        >>> crop = fit_square(read_image("face.jpg"), classifier.info.input_size)  # doctest: +SKIP
-        >>> classifier.scores(crop[None])                               # doctest: +SKIP
+        >>> classifier = Classifier("model-int8.tflite")
+        >>> crop = fit_square(read_image("face.jpg"), classifier.info.input_size)
+        >>> classifier.scores(crop[None])
         array([[0.01, 0.97]], dtype=float32)
 
     Attributes:

@@ -22,7 +22,7 @@ class Detector:
     """Labels each face in an image as happy, sad or uncertain.
 
         >>> detector = Detector()
-        >>> for p in detector.predict("party.jpg"):                     # doctest: +SKIP
+        >>> for p in detector.predict("party.jpg"):
         ...     print(p.label, p.scores, p.face.box)
 
     A detector may be used from several threads and may be pickled; results do not depend on it.
@@ -102,7 +102,7 @@ class Detector:
         that have not been started.
 
             >>> from happysad.sources import find_images
-            >>> for result in detector.predict_many(find_images(["holiday/"])):  # doctest: +SKIP
+            >>> for result in detector.predict_many(find_images(["holiday/"])):
             ...     print(result.source, result.error or result.predictions)
 
         Args:

@@ -11,6 +11,9 @@ from typing import Final
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Silence a deprecation warning about accelerators on nodes without any.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Notice a host that vanished without closing its connections within half a minute, not seven.
+os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "20000")
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "10000")
 
 import colorama.initialise
 import ray
@@ -57,13 +60,23 @@ def connect(address: str | None, cpus: int) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         where = f"Ray cluster at {address}" if address else "Ray on this machine"
-        raise HappysadError(f"{where}: cannot connect ({reason})") from error
+        raise HappysadError(f"{where}: cannot connect ({reason}){_token_hint(address)}") from error
     # At exit, colorama, which Ray starts, would write an escape sequence to any terminal.
     atexit.unregister(colorama.initialise.reset_all)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _token_hint(address: str | None) -> str:
+    """Name the usual cause: since 2.60, Ray's head nodes require a token."""
+    if address is None or os.environ.get("RAY_AUTH_MODE") == "token":
+        return ""
+    return (
+        "; if it requires a token, set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from the "
+        "head node"
+    )
 
 
 def _check_reachable(address: str) -> None:

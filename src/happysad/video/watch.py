@@ -88,7 +88,7 @@ class Watcher:
 def watch(frames: Iterable[Frame], detector: Detector) -> Iterator[FrameResult]:
     """Track and classify the persons in a video.
 
-        >>> with Video("talk.mp4") as video:                            # doctest: +SKIP
+        >>> with Video("talk.mp4") as video:
         ...     for result in watch(video.frames(), Detector()):
         ...         for number, person in result.persons.items():
         ...             print(result.time, number, person.label, person.probability)
