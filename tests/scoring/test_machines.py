@@ -123,7 +123,7 @@ def test_a_host_that_is_lost_loses_no_image(network: Network, album: Path, tmp_p
 
 
 def score_and_lose_a_host(network: Network, folder: Path) -> None:
-    command = [BIN / "happysad", "score", "s3://images/album", "--out", "s3://images/scores"]
+    command = [str(BIN / "happysad"), "score", "s3://images/album", "--out", "s3://images/scores"]
     command += ["--chunk-size", "10", "--json", "--address", ADDRESS]
     without = ("env", "-u", "RAY_AUTH_TOKEN", "-u", "RAY_AUTH_MODE", "HOME=/nowhere")
     status, _, errors = network.run("head", *without, *command)
@@ -136,8 +136,8 @@ def score_and_lose_a_host(network: Network, folder: Path) -> None:
         assert job.poll() is None, job.communicate()
         network.run("store", sys.executable, get, folder / "rows")
     network.crash("two")
-    output, errors = job.communicate(timeout=240)
-    assert job.returncode == 1, errors  # one image cannot be read
+    output, warnings = job.communicate(timeout=240)
+    assert job.returncode == 1, warnings  # one image cannot be read
     assert json.loads(output)["images"] == IMAGES
     network.run("store", sys.executable, get, folder / "rows")
     rows = [
