@@ -116,7 +116,7 @@ def test_a_host_that_is_lost_loses_no_image(network: Network, album: Path, tmp_p
                 where = ["--head", "--port", "6379", "--include-dashboard", "false"]
             options = ["--num-cpus", "0" if host == "head" else "1", "--disable-usage-stats"]
             options += ["--object-store-memory", "100000000", "--temp-dir", f"{folder}/{host}"]
-            ray = (BIN / "ray", "start", *where, "--node-ip-address", HOSTS[host], *options)
+            ray = (str(BIN / "ray"), "start", *where, "--node-ip-address", HOSTS[host], *options)
             status, _, errors = network.run(host, *ray)
             assert status == 0, errors
         score_and_lose_a_host(network, tmp_path)
