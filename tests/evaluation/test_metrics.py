@@ -34,32 +34,36 @@ def values(metrics: Metrics) -> dict[str, float | None]:
     return {name: estimate.value for name, estimate in metrics.figures.items()}
 
 
-def test_figures_are_scikit_learns() -> None:
-    labels, p = drawn_answers(400)
-    found = values(compute_metrics(labels, p, threshold=0.4, bootstrap=10))
-    called = p >= 0.4
-    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
-    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, called))
-    assert found["precision_sad"] == pytest.approx(sk.precision_score(labels, called, pos_label=0))
-    assert found["recall_happy"] == pytest.approx(sk.recall_score(labels, called))
-    assert found["f1_macro"] == pytest.approx(sk.f1_score(labels, called, average="macro"))
-    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, p))
-    assert found["average_precision"] == pytest.approx(sk.average_precision_score(labels, p))
-    assert found["log_loss"] == pytest.approx(sk.log_loss(labels, p))
-    assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
-
-
 @given(answers(), st.sampled_from([0.3, 0.5, 0.9]))
 @settings(deadline=None, max_examples=60)
-def test_fast_figures_are_the_same(data: Answers, threshold: float) -> None:
+def test_the_metrics_equal_those_of_scikit_learn(data: Answers, threshold: float) -> None:
     labels, p = data
-    band = (p >= 0.4) & (p <= 0.6)
-    slow = values(compute_metrics(labels, p, threshold, band, bootstrap=1))
-    fast = weighted_values(labels, p, np.ones((1, len(p))), threshold, band)
-    assert fast.keys() == slow.keys()
-    for name, value in slow.items():
-        expected = np.nan if value is None else value
-        assert fast[name][0] == pytest.approx(expected, nan_ok=True), name
+    called = p >= threshold
+    uncertain = (p >= 0.4) & (p <= 0.6)
+    metrics = compute_metrics(labels, p, threshold, uncertain, bootstrap=1)
+    found = values(metrics)
+    expected = {
+        "accuracy": sk.accuracy_score(labels, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, called),
+        "roc_auc": sk.roc_auc_score(labels, p),
+        "average_precision": sk.average_precision_score(labels, p),
+        "log_loss": sk.log_loss(labels, p),
+        "brier": sk.brier_score_loss(labels, p),
+        "ece": calibration_error(labels, p),
+        "uncertain": uncertain.mean(),
+    }
+    scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
+    for name, score in scores.items():
+        for number, label in enumerate(("sad", "happy")):
+            expected[f"{name}_{label}"] = score(labels, called, pos_label=number, zero_division=0)
+        expected[f"{name}_macro"] = score(labels, called, average="macro", zero_division=0)
+    if not uncertain.all():
+        decided = ~uncertain
+        expected["decided_accuracy"] = sk.accuracy_score(labels[decided], called[decided])
+    assert found.keys() == expected.keys() | {"decided_accuracy"}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value), name
+    assert metrics.confusion == tuple(map(tuple, sk.confusion_matrix(labels, called)))
 
 
 @given(answers(), st.integers(0, 10))

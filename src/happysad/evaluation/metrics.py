@@ -2,38 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    brier_score_loss,
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from happysad.errors import DatasetError
-from happysad.evaluation.bootstrap import (
-    CLIP,
-    ECE_BINS,
-    FloatArray,
-    resampled_values,
-    weighted_values,
-)
-from happysad.prediction import LABELS
-
-_NEED_BOTH_CLASSES: Final = (
-    "balanced_accuracy",
-    "precision_macro",
-    "recall_macro",
-    "f1_macro",
-    "roc_auc",
-    "average_precision",
-)
+from happysad.evaluation.bootstrap import ECE_BINS, resampled_values, weighted_values
 
 
 @dataclass(frozen=True)
@@ -111,8 +85,8 @@ def compute_metrics(
 ) -> Metrics:
     """Compute the metrics of predicted probabilities.
 
-    The values are scikit-learn's. A precision where nothing was predicted as that class is 0. With
-    one class only, the figures that need both are None. The intervals are percentile bootstrap
+    A precision where nothing was predicted as that class is 0. With one class only, the metrics
+    that need both are None. The intervals are percentile bootstrap
     intervals over the images (Efron and Tibshirani 1993); resampling adds noise to the calibration
     error and so biases it upwards, therefore an interval is widened where it misses the value.
 
@@ -136,16 +110,13 @@ def compute_metrics(
     if truth.size == 0:
         raise DatasetError("no image to evaluate on: the test set is empty")
     abstained = None if uncertain is None else np.asarray(uncertain, dtype=np.bool_)
-    values = _values(truth, p, threshold, abstained)
+    values = weighted_values(truth, p, np.ones((1, len(truth))), threshold, abstained)
     samples = resampled_values(truth, p, threshold, abstained, bootstrap, seed)
-    counts = confusion_matrix(truth, p >= threshold, labels=[0, 1])
+    counts = np.bincount(2 * truth.astype(int) + (p >= threshold), minlength=4).tolist()
     return Metrics(
         threshold=threshold,
-        confusion=(
-            (int(counts[0, 0]), int(counts[0, 1])),
-            (int(counts[1, 0]), int(counts[1, 1])),
-        ),
-        figures={name: _estimate(value, samples[name]) for name, value in values.items()},
+        confusion=((counts[0], counts[1]), (counts[2], counts[3])),
+        figures={name: _estimate(value[0], samples[name]) for name, value in values.items()},
     )
 
 
@@ -176,16 +147,12 @@ def paired_difference(
     right, still_right = ((p >= threshold) == truth.astype(bool) for p in pair)
     return Difference(
         metrics={
-            name: _estimate(_defined(after[name] - before[name]), high[name] - low[name])
+            name: _estimate((after[name] - before[name])[0], high[name] - low[name])
             for name in before
         },
         only_first=int((right & ~still_right).sum()),
         only_this=int((~right & still_right).sum()),
     )
-
-
-def _defined(value: FloatArray) -> float | None:
-    return float(value[0]) if np.isfinite(value[0]) else None
 
 
 def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
@@ -209,42 +176,10 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> fl
     return float(np.average(gaps, weights=np.unique(bins, return_counts=True)[1]))
 
 
-def _values(
-    truth: npt.NDArray[np.uint8],
-    p: npt.NDArray[np.float64],
-    threshold: float,
-    uncertain: npt.NDArray[np.bool_] | None,
-) -> dict[str, float | None]:
-    predicted = (p >= threshold).astype(np.uint8)
-    both = bool(truth.any() and not truth.all())
-    values: dict[str, float | None] = {"accuracy": float(accuracy_score(truth, predicted))}
-    by_class = precision_recall_fscore_support(truth, predicted, labels=[0, 1], zero_division=0.0)
-    recall = by_class[1]
-    values["balanced_accuracy"] = float(recall.mean())
-    for measure, pair in zip(("precision", "recall", "f1"), by_class, strict=False):
-        for number, label in enumerate(LABELS):
-            present = bool((truth == number).any())
-            values[f"{measure}_{label}"] = float(pair[number]) if present else None
-        values[f"{measure}_macro"] = float(pair.mean())
-    values["roc_auc"] = float(roc_auc_score(truth, p)) if both else None
-    values["average_precision"] = float(average_precision_score(truth, p)) if both else None
-    values["log_loss"] = float(log_loss(truth, p.clip(CLIP, 1 - CLIP), labels=[0, 1]))
-    values["brier"] = float(brier_score_loss(truth, p, pos_label=1))
-    values["ece"] = calibration_error(truth, p)
-    if uncertain is not None:
-        decided = ~uncertain
-        values["uncertain"] = float(1 - decided.mean())
-        right = accuracy_score(truth[decided], predicted[decided]) if decided.any() else None
-        values["decided_accuracy"] = None if right is None else float(right)
-    if not both:
-        values |= dict.fromkeys(_NEED_BOTH_CLASSES)
-    return values
-
-
-def _estimate(value: float | None, samples: npt.NDArray[np.float64]) -> Estimate:
-    if value is None:
+def _estimate(value: float, samples: npt.NDArray[np.float64]) -> Estimate:
+    if not np.isfinite(value):
         return Estimate(None, None, None)
     # A resample of a tiny set may lack a class; its NaN is ignored. The sample itself is added, so
     # that at least one value is defined.
     low, high = np.nanpercentile(np.append(samples, value), [2.5, 97.5])
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    return Estimate(float(value), min(float(low), float(value)), max(float(high), float(value)))
