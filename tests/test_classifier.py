@@ -59,7 +59,7 @@ def test_scores_below_the_threshold_are_uncertain(model_files: Files) -> None:
     assert classifier.label(Scores(happy=0.4, sad=0.3)) == "uncertain"
 
 
-def test_a_crop_gets_the_same_answer_alone_and_in_a_batch(
+def test_a_crop_gets_the_same_scores_alone_and_in_a_batch(
     model_files: Files, coloured_crops: Crops
 ) -> None:
     classifier = Classifier(model_files["int8"])
@@ -72,7 +72,7 @@ def test_a_crop_gets_the_same_answer_alone_and_in_a_batch(
     np.testing.assert_array_equal(batch, alone)
 
 
-def test_nothing_in_nothing_out(model_files: Files) -> None:
+def test_an_empty_batch_gives_no_scores(model_files: Files) -> None:
     classifier = Classifier(model_files["int8"])
 
     assert classifier.probabilities(np.empty((0, 32, 32, 3), np.uint8)).shape == (0,)
@@ -122,7 +122,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.999])
-def test_a_file_cut_short_is_refused(model_files: Files, tmp_path: Path, share: float) -> None:
+def test_a_truncated_file_is_refused(model_files: Files, tmp_path: Path, share: float) -> None:
     content = model_files["int8"].read_bytes()
     refused(tmp_path / "short.tflite", content[: int(share * len(content))])
 

@@ -27,7 +27,7 @@ def tinted(image: RgbImage, red: float, blue: float) -> RgbImage:
     return (image * [red, 1, blue]).astype(np.uint8)
 
 
-def test_each_face_gets_its_own_answer(model_files: Files, hopper: Path) -> None:
+def test_each_face_gets_its_own_prediction(model_files: Files, hopper: Path) -> None:
     image = read_image(hopper)
     blue = np.asarray(Image.fromarray(tinted(image, 0.3, 1)).resize((400, 469)))
     both = np.zeros((600, 912, 3), np.uint8)
@@ -39,7 +39,7 @@ def test_each_face_gets_its_own_answer(model_files: Files, hopper: Path) -> None
     assert red.face.box[0] < 512 < small.face.box[0]
 
 
-def test_the_answer_is_the_same_from_every_kind_of_source(model_files: Files, hopper: Path) -> None:
+def test_predictions_do_not_depend_on_the_kind_of_source(model_files: Files, hopper: Path) -> None:
     detector = Detector(model_files["float32"])
     (expected,) = detector.predict(hopper)
     with Image.open(hopper) as image, hopper.open("rb") as file:
@@ -56,7 +56,7 @@ def test_the_answer_is_the_same_from_every_kind_of_source(model_files: Files, ho
             assert detector.predict(source) == [expected]
 
 
-def test_a_list_gives_a_list_of_answers(model_files: Files, hopper: Path) -> None:
+def test_a_list_gives_a_list_of_predictions(model_files: Files, hopper: Path) -> None:
     detector = Detector(model_files["float32"])
     empty = np.full((200, 300, 3), 90, np.uint8)
     answers = detector.predict([hopper, empty, hopper])

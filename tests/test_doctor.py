@@ -27,7 +27,7 @@ def test_a_whole_installation_passes_its_self_test() -> None:
     assert "numpy" in checks["happysad"]["found"]
 
 
-def test_a_missing_extra_is_no_fault_and_says_how_to_get_it(
+def test_a_missing_extra_is_not_an_error_and_names_its_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(doctor.EXTRAS, "serve", ("fastapi", "no_such_module"))

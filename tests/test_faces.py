@@ -112,7 +112,7 @@ def test_a_face_is_cut_out_upright_wherever_it_is(
     assert gap(crop, expected) < min(gap(crop, other) for other in shifted)
 
 
-def test_an_upright_square_of_the_size_asked_for_is_copied() -> None:
+def test_an_upright_square_of_the_requested_size_is_copied() -> None:
     scene = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     (crop,) = crop_faces(open_image(scene), [face_at(60, 40, 48)], 48)
     np.testing.assert_array_equal(crop, scene[16:64, 36:84])

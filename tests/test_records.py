@@ -59,7 +59,7 @@ def test_the_schema_is_a_schema() -> None:
 
 
 @given(st.text(min_size=1), st.tuples(st.integers(1), st.integers(1)), st.lists(predictions))
-def test_whatever_is_found_can_be_written_and_meets_the_schema(
+def test_every_prediction_can_be_written_and_meets_the_schema(
     path: str, size: tuple[int, int], found: list[Prediction]
 ) -> None:
     record = record_of(path, size, found)
@@ -71,7 +71,7 @@ def test_whatever_is_found_can_be_written_and_meets_the_schema(
     ]
 
 
-def test_an_error_meets_the_schema_and_nothing_in_between_does() -> None:
+def test_an_error_meets_the_schema_and_mixtures_do_not() -> None:
     error = error_record("x.jpg", "no such file")
     empty = record_of("x.jpg", (4, 3), [])
 

@@ -40,7 +40,7 @@ def test_excluded_folders_are_not_searched(folder: Path) -> None:
     assert names(folder, pattern, leave_out=folder / "b") == ["a.JPG"]
 
 
-def test_sources_keep_their_order_and_a_named_file_is_taken_as_it_is(folder: Path) -> None:
+def test_sources_keep_their_order_and_a_named_file_is_not_filtered(folder: Path) -> None:
     found = find_images([STDIN, str(folder / "notes.txt"), str(folder / "b")])
     assert [Path(each.path).name for each in found] == [STDIN, "notes.txt", "2.webp", "1.tif"]
 
@@ -62,7 +62,7 @@ def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
     assert list(find_images([str(odd)])) == [FoundImage(str(odd))]
 
 
-def test_sources_that_stand_for_nothing_say_so(folder: Path, tmp_path: Path) -> None:
+def test_empty_sources_are_reported(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = list(find_images([str(tmp_path / "empty"), str(tmp_path / "*.nothing"), "none.png"]))
     assert [each.problem for each in found] == ["no images in this folder", "no file matches", ""]
@@ -79,7 +79,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions work otherwise there")
-def test_a_folder_that_may_not_be_read_is_told_and_the_others_searched() -> None:
+def test_an_unreadable_folder_is_reported_and_the_others_searched() -> None:
     # Not tmp_path: only its owner may enter it, and root, who may read anything, steps back here.
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -20,8 +20,8 @@ Source: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | RgbImage
 )
 """An image: a path, a file's bytes, a binary file object, a Pillow image, or an array ``uint8``:
-``[height, width, 3]`` (RGB), ``[height, width, 4]`` (RGBA, laid on white), ``[height, width]`` or
-``[height, width, 1]`` (grey)."""
+``[height, width, 3]`` (RGB), ``[height, width, 4]`` (RGBA, blended with white), ``[height, width]``
+or ``[height, width, 1]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
 MAX_SIDE: Final = 65_535
@@ -89,9 +89,9 @@ def read_image(
 ) -> RgbImage:
     """Decode an image, upright and in RGB.
 
-    The format is recognised by content, not by name. The EXIF orientation is applied, transparency
-    is laid on white, grey, palette, CMYK and 16-bit images are converted, and of an animation the
-    first frame is taken.
+    The format is recognised by content, not by name. The EXIF orientation is applied, transparent
+    images are blended with white, grey, palette, CMYK and 16-bit images are converted, and the
+    first frame of an animation is used.
 
     Args:
         source: See `Source`.
@@ -204,7 +204,7 @@ class LazyImage:
                 webp = image.format == "WEBP"
                 self._check_size(*image.size, self._max_pixels / 2 if webp else None)
                 if image.format == "TIFF":
-                    # A tile is decoded whole, however little of it lies inside the image.
+                    # A tile is decoded whole, even if only a small part of it is inside the image.
                     tags = image.tag_v2  # type: ignore[attr-defined]
                     self._check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
                 yield image

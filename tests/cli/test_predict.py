@@ -141,7 +141,7 @@ def test_whole_images_as_faces(model_files: Files, images: Path) -> None:
     assert second["label"] == "sad"
 
 
-def test_sources_that_are_not_there_are_told_one_by_one(
+def test_missing_sources_are_reported_one_by_one(
     model_files: Files, images: Path, tmp_path: Path
 ) -> None:
     status, out, errors = whole(
@@ -266,7 +266,7 @@ def test_ctrl_c_keeps_written_results(tmp_path: Path) -> None:
     assert all(a == b["path"] for a, b in zip(kept, told, strict=False))
 
 
-def test_an_answer_is_written_as_soon_as_it_is_known(images: Path) -> None:
+def test_a_result_is_printed_as_soon_as_it_is_ready(images: Path) -> None:
     process = subprocess.Popen(
         [*HAPPYSAD, "--json", str(images / "red.png"), "-"],
         stdin=subprocess.PIPE,
@@ -333,7 +333,7 @@ def test_content_identifies_images_and_skipped_files_are_named(
     assert errors == f"skipped, not images: 2 ({names})\n"
 
 
-def test_a_long_name_gets_its_copy_and_a_bad_copy_ends_nothing_else(
+def test_a_long_name_gets_its_copy_and_a_failed_copy_ends_nothing(
     portrait: Path, tmp_path: Path
 ) -> None:
     long = tmp_path / "in" / f"{'n' * 231}.jpg"

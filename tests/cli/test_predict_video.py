@@ -97,7 +97,7 @@ def test_one_person_walks_by(clip: Path, tmp_path: Path, model_files: Files) -> 
         assert image.width > 800
 
 
-def test_json_lines_tell_each_change(clip: Path, model_files: Files) -> None:
+def test_json_lines_report_each_change(clip: Path, model_files: Files) -> None:
     status, out, errors = predict(clip, "--model", model_files["int8"], "--json", "--every", "5")
 
     assert (status, errors) == (0, "")
@@ -127,7 +127,7 @@ def test_frames_between_looks_carry_the_boxes(clip: Path, tmp_path: Path) -> Non
     assert max(changed[:20]) + 0.3 < min(changed[20:])
 
 
-def test_a_film_without_people_says_so(tmp_path: Path) -> None:
+def test_a_video_without_people_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "empty.mp4"
     with video_writer(path, SIZE, RATE) as write:
         for number, image in enumerate(frames(5)):
@@ -140,7 +140,7 @@ def test_a_film_without_people_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "talk.png").exists()
 
 
-def test_a_film_that_is_cut_short_is_told(clip: Path, tmp_path: Path) -> None:
+def test_a_truncated_video_is_reported(clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.webm"
     with video_writer(path, SIZE, RATE) as write:
         for number, image in enumerate(frames()):
@@ -219,7 +219,7 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
         assert "none.jpg: no response, or neither an image nor a video" in errors
 
 
-def test_a_pattern_may_stand_for_a_video(clip: Path, tmp_path: Path) -> None:
+def test_a_glob_pattern_may_match_a_video(clip: Path, tmp_path: Path) -> None:
     shutil.copy(clip, tmp_path / "one.mp4")
     pattern = tmp_path / "*.mp4"
 
@@ -242,7 +242,7 @@ def test_an_animation_among_images_is_an_image(tmp_path: Path) -> None:
         assert names == ["a.gif", "b.png"]
 
 
-def test_damaged_frames_are_told(tmp_path: Path) -> None:
+def test_damaged_frames_are_reported(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.mkv", "mjpeg")
     content = bytearray(path.read_bytes())
     at = content.index(b"\xff\xd8\xff", len(content) // 2)

@@ -155,7 +155,7 @@ def test_the_manifest_brings_the_split_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"path,label\na.png,happy\n", b"path,label,split,sha256,group\na,glad,x,0,\n"]
 )
-def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "split.csv"
     with pytest.raises(DatasetError, match="cannot be read"):
         read_manifest(path)

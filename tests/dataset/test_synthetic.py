@@ -13,7 +13,7 @@ from happysad.image import read_image
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("size", [16, 64, 224])
-def test_a_face_has_the_size_asked_for_and_comes_from_its_seed(label: int, size: int) -> None:
+def test_a_drawn_face_has_the_requested_size_and_follows_its_seed(label: int, size: int) -> None:
     face = draw_face(label, np.random.default_rng(5), size)
     assert face.shape == (size, size, 3)
     assert face.dtype == np.uint8

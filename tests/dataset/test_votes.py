@@ -116,7 +116,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_s
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=9))
-def test_whatever_csv_writes_is_read(rows: list[tuple[str, str]]) -> None:
+def test_tables_that_csv_writes_are_read(rows: list[tuple[str, str]]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:

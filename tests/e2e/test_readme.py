@@ -37,7 +37,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert len(box) == 4
 
 
-def test_make_knows_every_target_that_is_told_of() -> None:
+def test_every_documented_make_target_exists() -> None:
     lines = [line for block in blocks(README, "sh") for line in block.splitlines()]
     targets = {line.split()[1] for line in lines if line.startswith("make ")}
     assert targets == {"demo", "test"}

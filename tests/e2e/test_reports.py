@@ -101,7 +101,7 @@ print("same")
     assert done.stdout == "same\n", done.stderr
 
 
-def test_threads_of_ones_own_share_a_detector(detector: Detector) -> None:
+def test_user_threads_share_a_detector(detector: Detector) -> None:
     expected = detector.predict(HOPPER)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(detector.predict, [str(HOPPER)] * 24)) == [expected] * 24

@@ -60,7 +60,7 @@ def test_overlay_without_heat_is_the_grey_crop() -> None:
     assert (plain != overlay(CROP, np.ones((24, 24), np.float32))).any()
 
 
-def test_answers_at_the_ends_are_drawn(tmp_path: Path) -> None:
+def test_probabilities_of_0_and_1_are_plotted(tmp_path: Path) -> None:
     labels, p = np.array([0, 1, 0, 1], np.uint8), np.array([0.0, 1.0, 1.0, 0.0])
     metrics = compute_metrics(labels, p, bootstrap=5)
     with warnings.catch_warnings():

@@ -44,7 +44,7 @@ def test_the_threshold_falls_until_few_are_uncertain() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))
-def test_few_are_uncertain_or_the_model_separates_nothing(values: list[float]) -> None:
+def test_a_model_that_separates_well_is_rarely_uncertain(values: list[float]) -> None:
     scores = pairs(values)
     threshold = choose_threshold(scores)
     assert 0.5 <= threshold <= 0.65

@@ -112,7 +112,7 @@ def test_an_export_that_loses_accuracy_is_refused_unless_forced(
     assert out.read_bytes() == content
 
 
-def test_a_refusal_is_told_and_is_the_exit_status(
+def test_a_refused_export_is_reported_and_exits_with_1(
     run: Path, cli: typer.Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worse = Comparison(images=80, lost=9, won=1, p_value=0.0107)
@@ -139,14 +139,14 @@ def test_a_refusal_is_told_and_is_the_exit_status(
     assert f"wrote {run / 'model-float32.tflite'}" in both.stdout
 
 
-def test_a_model_that_is_passed_on_does_not_tell_where_it_was_made(run: Path) -> None:
+def test_a_model_file_contains_no_local_paths(run: Path) -> None:
     export_run(run, ["float32"])
     content = (run / "model-float32.tflite").read_bytes()
     assert b"mobilenet.weights.h5" in content
     assert b"somebody" not in content
 
 
-def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not a finished run \(no environment\.json\)"):
         export_run(tmp_path, ["int8"])
 

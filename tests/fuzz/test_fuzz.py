@@ -11,14 +11,14 @@ NEEDS = {"recipe": "tomli_w", "table": "pyarrow", "groups": "pyarrow", "body": "
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_damaged_input_is_answered_or_refused(target: str, tmp_path: Path) -> None:
+def test_damaged_input_gives_a_result_or_an_error(target: str, tmp_path: Path) -> None:
     pytest.importorskip(NEEDS.get(target, "numpy"), reason="the extra for it is not installed")
     failures, total = fuzz(target, 200, tmp_path, seed=1)
     assert failures == []
     assert total["accepted"] + total["refused"] == 200
 
 
-def test_a_process_that_ends_is_noticed_and_its_input_kept(
+def test_a_crash_is_noticed_and_its_input_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python lets a start-up file speak first: here one that ends the reader at its third input.
@@ -39,7 +39,7 @@ def test_a_process_that_ends_is_noticed_and_its_input_kept(
     assert kept == mutated(seeds.images(), np.random.default_rng((0, 2)))
 
 
-def test_inputs_differ_and_are_the_same_when_made_again() -> None:
+def test_inputs_differ_and_are_reproducible() -> None:
     originals = seeds.images()
     made = [mutated(originals, np.random.default_rng((0, i))) for i in range(100)]
     assert made == [mutated(originals, np.random.default_rng((0, i))) for i in range(100)]

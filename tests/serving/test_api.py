@@ -81,7 +81,7 @@ def test_bodies_that_are_not_images_are_refused(server: Server, hopper: Path) ->
     problem(post(server, b"x", "multipart/form-data"), 400, "malformed body")
 
 
-def test_limits_are_kept(server: Server, hopper: Path) -> None:
+def test_limits_are_enforced(server: Server, hopper: Path) -> None:
     large = problem(post(server, bytes(3_000_001)), 413, "body too large")
     assert "3,000,000 bytes" in large
     undeclared = httpx.post(
@@ -150,7 +150,9 @@ def test_metrics_count_without_names(server: Server, hopper: Path) -> None:
     kind=st.sampled_from(["image/png", "multipart/form-data; boundary=b", "text/html", "x"]),
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"--b\r\n", b"GIF89a"]),
 )
-def test_garbage_is_answered_politely(server: Server, body: bytes, kind: str, start: bytes) -> None:
+def test_random_bytes_get_a_problem_response(
+    server: Server, body: bytes, kind: str, start: bytes
+) -> None:
     response = post(server, start + body, kind)
     assert response.status_code in (400, 415, 422)
     assert response.headers["content-type"] == "application/problem+json"

@@ -31,7 +31,7 @@ def predict(server: Server, picture: bytes) -> httpx.Response:
     )
 
 
-def test_too_many_at_once_are_sent_away_and_all_others_answered(hopper: Path) -> None:
+def test_excess_requests_are_rejected_and_all_others_answered(hopper: Path) -> None:
     image = hopper.read_bytes()
     with serving("--threads", "1", "--queue", "2") as server:
         with ThreadPoolExecutor(16) as clients:
@@ -102,7 +102,7 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
-def test_keys_are_asked_for(hopper: Path, tmp_path: Path) -> None:
+def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
     (tmp_path / "keys.txt").write_text("# ours\nopen-sesame\nsecond\n")
     with serving("--api-keys", tmp_path / "keys.txt") as server:
         for headers in ({}, {"x-api-key": "wrong"}, {"authorization": "Bearer # ours"}):

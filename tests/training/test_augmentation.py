@@ -35,7 +35,7 @@ def test_a_varied_crop_is_still_a_crop_and_the_seed_decides_it(seed: int, size: 
     assert (crop == before).all(), "the dataset itself must not change"
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
+def test_augmentation_without_transformations_changes_nothing() -> None:
     assert (augment(FACE, Augmentation(), np.random.default_rng(0)) == FACE).all()
 
 

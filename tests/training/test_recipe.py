@@ -49,7 +49,7 @@ def test_a_recipe_survives_being_written_and_read(
     assert read_recipe(str(file)) == recipe
 
 
-def test_seed_is_the_brief_to_the_letter() -> None:
+def test_the_seed_recipe_has_the_documented_settings() -> None:
     recipe = read_recipe("seed")
     assert (recipe.input_size, recipe.weights, recipe.validation_fraction) == (224, "imagenet", 0.2)
     assert recipe.dense and recipe.dropout > 0

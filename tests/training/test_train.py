@@ -86,7 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path, faces: Path
     return out
 
 
-def test_a_run_directory_tells_all_about_the_training(run: Path, faces: Path) -> None:
+def test_a_run_directory_documents_the_training(run: Path, faces: Path) -> None:
     names = {path.name for path in run.iterdir()}
     told = "recipe.toml split.csv skipped.csv environment.json history.csv curves.png augmented.png"
     assert {*told.split(), "model.keras"} <= names
@@ -103,7 +103,7 @@ def test_a_run_directory_tells_all_about_the_training(run: Path, faces: Path) ->
     assert facts["training"] + facts["validation"] == 60 and facts["fingerprint"]
 
 
-def test_killed_and_resumed_comes_to_the_same_network(
+def test_a_killed_and_resumed_training_gives_the_same_network(
     run: Path, recipe_file: Path, faces: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
@@ -215,7 +215,7 @@ def test_frozen_features_are_those_of_the_network() -> None:
     np.testing.assert_allclose(features(network)(crops), pooled(crops), atol=1e-4)
 
 
-def test_weights_that_cannot_be_had_are_said_so(tmp_path: Path) -> None:
+def test_unavailable_weights_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such weights file"):
         build_network(32, weights=str(tmp_path / "w.h5"))
     foreign = tmp_path / "w.weights.h5"
@@ -224,7 +224,7 @@ def test_weights_that_cannot_be_had_are_said_so(tmp_path: Path) -> None:
         build_network(32, weights=str(foreign))
 
 
-def test_training_can_start_from_a_run_of_ones_own(run: Path, tmp_path: Path) -> None:
+def test_training_can_start_from_another_run(run: Path, tmp_path: Path) -> None:
     model = run / "model.keras"
     for size, dense, same in ((48, (8,), True), (32, (16, 8), False)):
         network, before = build_network(size, dense=dense, weights=str(model)), load_network(model)
@@ -426,7 +426,7 @@ def test_the_dataset_is_checked_before_weights_are_downloaded(tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_that_proves_nothing_warns_and_so_does_its_export(tmp_path: Path) -> None:
+def test_an_unreliable_validation_warns_in_train_and_export(tmp_path: Path) -> None:
     faces, run = tmp_path / "faces", tmp_path / "runs[v2]"
     make_dataset(faces, 10)
     command = happysad("train", faces, "--quick", "--weights", "none", "--out", run)

@@ -73,7 +73,7 @@ def test_the_rotation_a_phone_notes_is_applied(clip: Path, tmp_path: Path) -> No
     assert image[80:, :20].mean((0, 1)) == pytest.approx((30, 30, 200), abs=25)
 
 
-def test_a_variable_frame_rate_is_told_by_the_times(clip: Path, tmp_path: Path) -> None:
+def test_timestamps_follow_a_variable_frame_rate(clip: Path, tmp_path: Path) -> None:
     content = bytearray(clip.read_bytes())
     # Times to sample (8.6.1.2): of one run of equal frames make two, the second half as fast; the
     # list of edits (8.6.5), which would end the film early, goes.
@@ -121,7 +121,7 @@ def front_loaded(clip: Path) -> bytes:
         *((".wmv", "wmv2"), (".avi", "mpeg4")),
     ],
 )
-def test_containers_are_known_by_content(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_containers_are_recognised_by_content(tmp_path: Path, suffix: str, codec: str) -> None:
     kind = {".mts": "mpegts", ".ts": "mpegts"}.get(suffix)
     encode(tmp_path / f"film{suffix}", codec, container=kind).rename(tmp_path / "film")
 
@@ -158,7 +158,7 @@ def test_sound_that_outlasts_the_images_is_no_damage(tmp_path: Path, suffix: str
     assert not video.broken
 
 
-def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
+def test_frames_are_resampled_to_square_pixels(tmp_path: Path) -> None:
     path = encode(tmp_path / "x.mkv", "mpeg4", aspect=Fraction(16, 11))
 
     with Video(path) as video:
@@ -320,7 +320,7 @@ def test_any_file_name_is_read(clip: Path, tmp_path: Path, name: bytes) -> None:
         ("mp4", False),
     ],
 )
-def test_videos_are_known_by_name(source: str, answer: bool) -> None:
+def test_videos_are_recognised_by_name(source: str, answer: bool) -> None:
     assert is_video(source) is answer
 
 
@@ -395,7 +395,7 @@ def test_one_can_stop_looking_at_a_stream() -> None:
     assert not video.broken
 
 
-def test_a_recording_on_the_web_is_read_whole_and_told_when_cut(clip: Path) -> None:
+def test_a_web_video_is_read_to_its_end_and_a_truncated_one_reported(clip: Path) -> None:
     content = front_loaded(clip)
     for part, broken in ((content, False), (content[: len(content) * 7 // 10], True)):
         served_clip = served("video/mp4", [part], length=len(content))

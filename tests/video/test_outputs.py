@@ -119,7 +119,7 @@ def test_odd_and_changing_sizes_lose_no_frame(tmp_path: Path) -> None:
         assert len(list(video.frames())) == 3
 
 
-def test_nothing_half_done_is_left_behind(tmp_path: Path) -> None:
+def test_no_partial_output_is_left(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError),
         video_writer(tmp_path / "x.mp4", (64, 48), 30) as write,

@@ -98,7 +98,7 @@ def test_whatever_the_threshold_each_label_can_be_reached_from_each(threshold: f
         assert smoother.update(time * 100.0, probability)[0] == label
 
 
-def test_after_the_time_constant_two_thirds_have_come_through() -> None:
+def test_two_thirds_of_a_step_are_reached_after_the_time_constant() -> None:
     smoother = OneScore()
     smoother.update(0.0, 0.5)
     logit = 2.0

@@ -85,7 +85,7 @@ boxes = st.builds(
 
 @settings(max_examples=50)
 @given(st.lists(st.lists(boxes, max_size=5), max_size=20), st.floats(0.01, 3))
-def test_every_face_has_a_person_of_its_own_who_never_returns_once_gone(
+def test_each_face_has_one_person_and_lost_tracks_never_return(
     frames: list[list[Face]], interval: float
 ) -> None:
     tracker, departed, known = Tracker(), set[int](), 0

@@ -37,9 +37,7 @@ def frame(number: int, *pasted: tuple[RgbImage, int]) -> Frame:
     return Frame(number / 10, number, image)
 
 
-def test_who_moves_stays_one_person_with_the_answer_of_the_still(
-    detector: Detector, portrait: RgbImage
-) -> None:
+def test_a_moving_person_keeps_number_and_label(detector: Detector, portrait: RgbImage) -> None:
     (still,) = detector.predict(portrait)
     frames = [frame(number, (portrait, 10 + 8 * number)) for number in range(12)]
 

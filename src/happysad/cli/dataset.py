@@ -71,7 +71,7 @@ def import_(
 ) -> None:
     """Import a known format into a dataset: folders happy and sad in OUT/training.
 
-    Images of other emotions are counted and left out unless --others is given.
+    Images of other emotions are counted and skipped unless --others is given.
     Splits of the source (train, validation, test) become folders; images without
     a split go to training. Votes are written to votes.csv in these folders.
 
@@ -112,7 +112,7 @@ def import_(
         Console().print(table)
     if done.left_out and not as_json:
         left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
-        typer.echo(f"left out, neither happy nor sad: {left_out}")
+        typer.echo(f"skipped, neither happy nor sad: {left_out}")
     if votes and not as_json:
         typer.echo(f"images with votes: {done.voted:,} of {done.counts.total():,}")
     for problem in done.bad:
@@ -214,8 +214,8 @@ def crop(
     """Crop faces out of photographs for training, framed as predict does.
 
     Of each image the largest face, as a PNG file in the same place in OUT. What
-    has no face or cannot be read is left out and listed in OUT/skipped.csv, what
-    has several faces in OUT/several.csv.
+    has no face or cannot be read is skipped and listed in OUT/skipped.csv; what
+    has several faces is listed in OUT/several.csv.
 
     Examples:
       happysad dataset crop photos/ --out faces
@@ -258,7 +258,7 @@ def draw(
 ) -> None:
     """Draw a practice dataset of cartoon faces: OUT/happy/*.png and OUT/sad/*.png.
 
-    To try things out with: what learns from drawings knows no photographs.
+    For trying things out: a model trained on drawings does not work on photographs.
 
     Examples:
       happysad dataset draw --out faces --count 500

@@ -1,4 +1,4 @@
-"""Tables of votes in the forms in which people have them."""
+"""Tables of votes in common forms."""
 
 import re
 from collections import defaultdict
@@ -18,9 +18,9 @@ _FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
 
 
 def read_annotations(table: Path) -> list[Row]:
-    """Read votes and bring them into one form.
+    """Read votes and convert them to one form.
 
-    Understood are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
+    Supported are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
     row per judgement: path, label and, if there are several people, annotator.
 
     Args:

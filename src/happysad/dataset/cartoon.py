@@ -1,4 +1,4 @@
-"""A cartoon person, drawn by lot with a happy or a sad expression."""
+"""A random cartoon person with a happy or a sad expression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,7 +120,7 @@ def _draw_hair_front(
 ) -> None:
     if style == "bald":
         return
-    # The cap of hair: the head's upper rim above a hairline that sags towards one side.
+    # The hair: the upper part of the head above a hairline that sags towards one side.
     line, parting = -height * rng.uniform(0.45, 0.6), rng.uniform(-0.6, 0.6)
     angles = np.linspace(np.pi * 1.02, np.pi * 1.98, 25)
     rim = [(np.cos(a) * (width + 0.05), np.sin(a) * (height + 0.06)) for a in angles]
@@ -138,7 +138,7 @@ def _draw_hair_front(
 def _draw_features(
     pen: Pen, label: int, rng: np.random.Generator, skin: Colour, hair: Colour, width: float
 ) -> None:
-    """Draw what the label decides (mouth, brows, in part the eyes) and the nose and glasses."""
+    """Draw the expression (mouth, brows, in part the eyes), the nose and the glasses."""
     sign = 1 if label else -1
     # Most expressions are plain, a few slight.
     strength = 0.25 + 0.75 * rng.beta(3, 1.6)
@@ -160,7 +160,7 @@ def _draw_features(
 def _draw_eyes(
     pen: Pen, rng: np.random.Generator, apart: float, y: float, closed: int | None
 ) -> None:
-    """Draw open eyes, or eyes closed the happy (1) or the sad (0) way."""
+    """Draw open eyes, or closed ones: curved upwards for happy (1), downwards for sad (0)."""
     iris, radius = _pick(_EYES, rng), rng.uniform(0.085, 0.12)
     dots = rng.random() < 0.3
     look_x, look_y = rng.normal(0, 0.018), rng.normal(0, 0.012)

@@ -42,10 +42,10 @@ class CropResult:
 def crop_folder(source: Path, out: Path, size: int) -> CropResult:
     """Crop the largest face of every image in a folder.
 
-    The crops stand in ``out`` as the images do in ``source``, with the same names, as PNG files.
-    Images without a face and ones that cannot be read are left out and listed in `SKIPPED_FILE`;
+    The crops in ``out`` have the paths of the images in ``source``, as PNG files.
+    Images without a face and ones that cannot be read are skipped and listed in `SKIPPED_FILE`;
     ones with several faces are listed in `SEVERAL_FILE`. The source's groups.csv is carried over.
-    ``out`` is complete or not there.
+    ``out`` is written atomically.
 
     Args:
         source: The folder, searched recursively; see `find_images`.

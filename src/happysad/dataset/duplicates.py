@@ -28,8 +28,8 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
     Candidates come from a perceptual hash (the signs of the 64 lowest frequencies of the discrete
     cosine transform), of which any of eight runs of 16 bits must be equal and at most 12 bits may
     differ; so the work stays far below comparing all pairs. Each candidate is then compared on the
-    thumbnails themselves, freed of brightness and contrast, which keeps two people's aligned faces
-    apart.
+    thumbnails themselves, normalised in brightness and contrast, which tells two people's aligned
+    faces apart.
 
     Args:
         thumbnails: ``uint8 [N, 32, 32]``, grey.

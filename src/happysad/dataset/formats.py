@@ -178,7 +178,7 @@ def _folder_row(source: Path, number: int, path: Path) -> Row:
 
 
 def _file(path: Path) -> bytes:
-    # A path in a table may name a device or a pipe, which would never end.
+    # A path in a table may name a device or a pipe, which has no end.
     if not path.is_file():
         raise ImageError("no such file", str(path))
     return path.read_bytes()

@@ -52,7 +52,7 @@ class ImportResult:
 
 
 def parse_labels(text: str) -> dict[str, int]:
-    """Read ``sad=0,happy=1``: which of the source's labels stand for the two classes.
+    """Read ``sad=0,happy=1``: which of the source's labels mean the two classes.
 
     A class may be given more than once: ``sad=0,happy=1,happy=2``.
 
@@ -87,7 +87,7 @@ def import_dataset(
 
     The images' bytes stay as they are (the grey levels of fer2013.csv become PNG files). Rows with
     other labels are counted and left out, or written to ``out/<split>/other/<label>/``. ``out`` is
-    complete or not there.
+    written atomically.
 
     Args:
         source: See `open_source`.
@@ -125,7 +125,7 @@ def import_dataset(
 def _import_row(
     row: Row, folder: Path, labels: dict[str, int] | None, others: bool, done: ImportResult
 ) -> Path | None:
-    """Write a row's image and return its path; None if the row is left out."""
+    """Write a row's image and return its path; None if the row is skipped."""
     if not row.labels:
         done.bad.append(f"{row.where}: has no label")
         return None
@@ -134,7 +134,7 @@ def _import_row(
         done.left_out[row.labels[0]] += 1
         return None
     label = LABELS[number] if number is not None else f"{OTHER}/{row.labels[0]}"
-    # Split and label become folders' names: nothing may lead out of the output.
+    # Split and label become folder names: they must not lead out of the output folder.
     for what, name in (("split", row.split), ("label", label.removeprefix(f"{OTHER}/"))):
         if not re.fullmatch(r"\w[\w-]{0,39}", name):
             done.bad.append(f"{row.where}: {name!r} cannot be the name of a {what}")
@@ -176,7 +176,7 @@ def _write_votes(
         by_split[path.parts[0]].append((name, *(row.cells.get(each, "0") for each in answers)))
     for split, lines in by_split.items():
         atomic_csv(folder / split / VOTES_FILE, ("path", *answers), lines)
-        # Read as a training would: a wrong vote is an error now.
+        # Read as for training, so that a wrong vote is an error now.
         read_shares(folder / split, [line[0] for line in lines])
     return len(matches)
 

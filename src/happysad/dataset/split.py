@@ -51,7 +51,7 @@ def split(
     """Choose the validation images by content.
 
     Copies, near duplicates (see `near_duplicates`) and members of one group form a cluster, which
-    stays whole. The clusters are gone through in the order of a seeded hash of their content, and
+    stays whole. The clusters are processed in the order of a seeded hash of their content, and
     each is taken for validation if that brings both classes nearer to their share. So the split
     depends on the images and the seed alone, not on the machine, on file names or on file order,
     and each class meets its share to within one cluster.

@@ -1,8 +1,9 @@
 """Drawn cartoon faces, happy and sad, for the demo and the tests.
 
 A happy face has the mouth's corners up and relaxed brows; a sad one has the corners down and the
-inner ends of the brows raised. All else (skin, hair, clothes, glasses, light, pose, noise) is drawn
-by lot, the same way for both. A few expressions are so slight that they are hard to tell.
+inner ends of the brows raised. Everything else (skin, hair, clothes, glasses, light, pose, noise)
+is random, with the same distribution for both. A few expressions are so slight that they are hard
+to recognise.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def draw_face(label: int, rng: np.random.Generator, size: int) -> RgbImage:
 def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> None:
     """Draw a dataset: ``folder/happy`` and ``folder/sad`` with PNG files, half of each.
 
-    ``folder`` is complete or not there.
+    ``folder`` is written atomically.
 
     Args:
         folder: The folder to create; it must not exist, or be empty.
@@ -74,7 +75,7 @@ def make_dataset(folder: Path, count: int, seed: int = 0, size: int = 96) -> Non
 
 
 def draw_scene(faces: Sequence[tuple[int, int]]) -> RgbImage:
-    """Draw faces side by side on a plain ground.
+    """Draw faces side by side on a plain background.
 
     Args:
         faces: For each face the class number and the random seed.

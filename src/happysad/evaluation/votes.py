@@ -1,4 +1,4 @@
-"""Metrics by votes: how far the scores agree with what several people said."""
+"""Metrics by votes: agreement of the scores with the judgements of several people."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -64,7 +64,7 @@ def choose_threshold(scores: FloatArray, *, neither: bool = False) -> float:
     Args:
         scores: ``[N, 2]``, calibrated P(sad) and P(happy) of validation faces that people clearly
             call happy or sad.
-        neither: Whether the model knows faces that are neither, as a softmax does.
+        neither: Whether the model has a third output for faces that are neither.
     """
     lowest, highest, most = _SOFTMAX if neither else _SIGMOID
     larger = np.asarray(scores, np.float64).max(axis=1)

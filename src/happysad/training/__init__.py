@@ -1,1 +1,1 @@
-"""From labelled crops to a trained network, in a run directory that tells how."""
+"""Training of the network on labelled crops, recorded in a run directory."""

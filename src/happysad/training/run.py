@@ -74,7 +74,7 @@ class Run:
         return read_recipe(str(self.recipe_file))
 
     def facts(self) -> dict[str, Any]:
-        """What environment.json says."""
+        """Read environment.json."""
         values: dict[str, Any] = json.loads(self.environment_file.read_text("utf-8"))
         return values
 
@@ -99,7 +99,7 @@ class Run:
             ]
 
     def tidy(self) -> None:
-        """Remove what only a running training needs, and what killed ones left half written."""
+        """Remove files that only a running training needs, and temporary files of killed ones."""
         for path in (self.crops, self.checkpoint, *self.path.glob(".*.partial*")):
             path.unlink(missing_ok=True)
 

@@ -39,7 +39,7 @@ def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, 
     """Plot P(happy) over time, one row per person, with the uncertain band shaded.
 
     Lines have gaps where the person was not seen. At most 12 persons are plotted, those seen
-    longest; the title says so.
+    longest, and the title names their number.
 
     Args:
         curves: The probabilities.
