@@ -8,7 +8,13 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from happysad.classifier import PRECISIONS, Precision
-from happysad.export.convert import float32_graph, logit_network, quantise
+from happysad.export.convert import (
+    FLOAT_BLOCKS,
+    FLOAT_BLOCKS_FROZEN,
+    float32_graph,
+    logit_network,
+    quantise,
+)
 from happysad.training.network import build_network
 
 Crops = npt.NDArray[np.uint8]
@@ -99,19 +105,22 @@ def test_each_precision_of_the_real_network_agrees_with_keras(
     assert max(size["dynamic"], size["int8"]) < 2.8
 
 
+@pytest.mark.parametrize("blocks", [FLOAT_BLOCKS, FLOAT_BLOCKS_FROZEN])
 def test_int8_leaves_the_first_blocks_and_the_last_layer_in_float(
-    mobilenet: keras.Model, coloured_crops: Crops
+    mobilenet: keras.Model, coloured_crops: Crops, blocks: int
 ) -> None:
-    interpreter = opened(quantise(float32_graph(mobilenet, 1.0), "int8", coloured_crops[:4]))
+    graph = float32_graph(mobilenet, 1.0)
+    interpreter = opened(quantise(graph, "int8", coloured_crops[:4], blocks))
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     computed_in = [
         (operator["op_name"], tensors[operator["inputs"][1]]["dtype"])
         for operator in interpreter._get_ops_details()
         if operator["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
     ]
-    # Conv1, two layers of the first block, three of the second; then the logit.
-    assert [dtype for _, dtype in computed_in[:6]] == [np.float32] * 6
-    assert {dtype for _, dtype in computed_in[6:-1]} == {np.int8}
+    # Conv1, two layers of the first block, three of each further one; then the logit.
+    early = 3 + 3 * blocks
+    assert [dtype for _, dtype in computed_in[:early]] == [np.float32] * early
+    assert {dtype for _, dtype in computed_in[early:-1]} == {np.int8}
     assert computed_in[-1] == ("FULLY_CONNECTED", np.float32)
 
 

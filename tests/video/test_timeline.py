@@ -102,6 +102,7 @@ def test_those_seen_longest_are_drawn() -> None:
 
     assert curves.persons(3) == [3, 4, 5]
     assert curves.persons(9) == [1, 2, 3, 4, 5]
+    assert curves.persons(9, shortest=2.5) == [3, 4, 5]
     assert len(curves) == 5
 
 

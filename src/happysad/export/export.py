@@ -21,7 +21,13 @@ from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import calibrated_scores, choose_threshold, fit_temperature
 from happysad.export.comparison import Comparison, compare
-from happysad.export.convert import float32_graph, logit_network, quantise
+from happysad.export.convert import (
+    FLOAT_BLOCKS,
+    FLOAT_BLOCKS_FROZEN,
+    float32_graph,
+    logit_network,
+    quantise,
+)
 from happysad.export.metadata import add_metadata
 from happysad.files import atomic, atomic_text, convert_os_errors
 from happysad.image import fit_square, read_image
@@ -144,6 +150,8 @@ def export_run(
     shares = np.array([row.shares for row in validation])
     reference = measure(network, _read_crops(folder, validation, size), shares)
     graph = float32_graph(network, reference.temperature)
+    frozen = all(stage.layers == "head" for stage in recipe.stages)
+    float_blocks = FLOAT_BLOCKS_FROZEN if frozen else FLOAT_BLOCKS
 
     def export(precision: Precision) -> ExportResult:
         info = ModelInfo(
@@ -161,7 +169,8 @@ def export_run(
         )
         # Only the name of a weights file: its location is private.
         settings = asdict(recipe) | {"weights": Path(recipe.weights).name}
-        content = add_metadata(quantise(graph, precision, representative), info, settings)
+        quantised = quantise(graph, precision, representative, float_blocks)
+        content = add_metadata(quantised, info, settings)
         out = path / f"model-{precision}.tflite"
         return write_checked(content, reference, precision, out, force=force)
 

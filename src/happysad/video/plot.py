@@ -15,6 +15,7 @@ Band: TypeAlias = tuple[float, float]
 
 # More rows would be too thin to read.
 _MOST: Final = 12
+_SHORTEST: Final = 1.0  # seconds
 # Seconds between ticks, as on a clock.
 _STEPS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
@@ -39,7 +40,8 @@ def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, 
     """Plot P(happy) over time, one row per person, with the uncertain band shaded.
 
     Lines have gaps where the person was not seen. At most 12 persons are plotted, those seen
-    longest, and the title names their number.
+    longest, and none that was seen for less than a second, unless all were; the title states how
+    many there are.
 
     Args:
         curves: The probabilities.
@@ -51,10 +53,10 @@ def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, 
     Raises:
         HappysadError: The file cannot be written.
     """
-    persons = curves.persons(_MOST)
+    persons = curves.persons(_MOST, _SHORTEST) or curves.persons(_MOST)
     title = f"P(happy) in {title}"
     if len(curves) > len(persons):
-        title += f": the {len(persons)} seen longest of {len(curves)} persons"
+        title += f": {len(persons)} of {len(curves)} persons, those seen longest"
     elif not persons:
         title += ": no face was found"
     rows = max(1, len(persons))

@@ -140,10 +140,16 @@ class Curves:
             self._bins[number] = coarse
         self._points = sum(len(bins) for bins in self._bins.values())
 
-    def persons(self, most: int) -> list[int]:
-        """Return the numbers of the ``most`` persons seen longest, in ascending order."""
-        longest = sorted(self._bins, key=lambda number: len(self._bins[number]), reverse=True)
-        return sorted(longest[:most])
+    def persons(self, most: int, shortest: float = 0.0) -> list[int]:
+        """Return the numbers of the ``most`` persons seen longest, in ascending order.
+
+        Args:
+            most: Maximum number of persons.
+            shortest: Persons seen for fewer seconds are omitted.
+        """
+        seen = {number: len(bins) * self._step for number, bins in self._bins.items()}
+        longest = sorted(seen, key=lambda number: seen[number], reverse=True)
+        return sorted(number for number in longest[:most] if seen[number] >= shortest)
 
     def __len__(self) -> int:
         return len(self._bins)
