@@ -1,4 +1,4 @@
-"""One photo, one process: `happysad predict` beside what else answers from a cold start.
+"""Cold start: one photo, one process, `happysad predict` against other tools.
 
 python benchmarks/cold_start.py [--fer PYTHON] [--image FILE] [--rounds 7]
 
@@ -58,7 +58,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def portrait() -> Path:
-    """Rear Admiral Grace Hopper, as Matplotlib ships her."""
+    """Matplotlib's image of Grace Hopper."""
     from matplotlib import cbook
 
     return Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))

@@ -1,4 +1,4 @@
-"""Kill happysad at random instants, and fill its disk: is anything lost, or half written?
+"""Kill happysad at random times, and fill its disk: is anything lost or half written?
 
 python benchmarks/crashes.py [--kills 20] [--seed 0] [--only export score]
 
@@ -132,7 +132,7 @@ def export_case(run: Path) -> Case:
 
 
 def evaluate_case(model: Path, faces: Path) -> Case:
-    """Test a model again, over an earlier report."""
+    """Evaluate a model again, over an earlier report."""
     names = ("metrics.json", "predictions.csv", "roc.png", "report.html")
     command = ("evaluate", str(model), str(faces), "--out", "report")
     return Case("evaluate", command, (100_000,), old=tuple(f"report/{n}" for n in names), kills=4)
@@ -165,7 +165,7 @@ def draw_case() -> Case:
 
 def start(case: Case, home: Path, more: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
     """Run its command."""
-    # Not a pipe: what outlives a killed command would hold it open.
+    # Not a pipe: processes that outlive a killed command would keep it open.
     with (home.parent / f"{home.name}.log").open("w") as log:
         command = [sys.executable, "-m", "happysad", *case.command, *more]
         return subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=log, text=True)
@@ -178,7 +178,7 @@ def finish(case: Case, home: Path, more: tuple[str, ...] = ()) -> None:
 
 
 def errors(home: Path) -> list[str]:
-    """What the last command there wrote to standard error, without LiteRT's greeting."""
+    """Return the last command's standard error, without LiteRT's log line."""
     lines = (home.parent / f"{home.name}.log").read_text("utf-8").splitlines()
     return [line for line in lines if not line.startswith("INFO: ")]
 
@@ -194,7 +194,7 @@ def undisturbed(case: Case, folder: Path) -> tuple[Contents, float]:
 def crash(
     case: Case, whole: Contents, seconds: float, kills: int, rng: np.random.Generator, folder: Path
 ) -> FoundImage:
-    """Kill it so many times, let it come to its end now and then, and compare."""
+    """Kill it several times, let it finish in between, and compare."""
     found = FoundImage()
     while found.kills < kills:
         home = case.begin(folder / f"killed-{found.ends}")
@@ -226,7 +226,7 @@ def crash(
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of its own, in memory; see `resize`.
+    """Mount a file system in memory; see `resize`.
 
     Raises:
         subprocess.CalledProcessError: Only root may.
@@ -237,7 +237,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # Lazily: processes of Ray's may still be ending there.
+        # Lazily: Ray's processes may still be ending there.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
@@ -299,7 +299,7 @@ def content(path: Path) -> object:
 
 
 def steady(value: Any) -> object:
-    """The same without what differs from run to run."""
+    """Return a copy without what differs from run to run."""
     if isinstance(value, dict):
         return {name: steady(inner) for name, inner in value.items() if name not in VARYING}
     return [steady(inner) for inner in value] if isinstance(value, list) else value

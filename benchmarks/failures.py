@@ -1,4 +1,4 @@
-"""Draw what the released model is known to fail on, with what it says of each drawing.
+"""Draw known failures of the bundled model, with its prediction for each drawing.
 
 python benchmarks/failures.py docs/known-failures.png
 

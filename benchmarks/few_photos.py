@@ -1,4 +1,4 @@
-"""What some photos of one's own buy: the released model before and after `--weights happysad`.
+"""Fine-tuning on a user's photos: the bundled model before and after `--weights happysad`.
 
 python benchmarks/few_photos.py shared/data/portraits --plot docs/few-photos.png
 

@@ -1,4 +1,4 @@
-"""Which framing of a face the classifier reads best, and which one its training images have.
+"""Framing of crops: which one the classifier prefers, and which one its training images have.
 
 python benchmarks/framing.py shared/data/portraits --training shared/data/fer2013/training
 
@@ -65,7 +65,7 @@ def features_middle(face: Face) -> Point:
 
 
 def raised_middle(face: Face) -> Point:
-    """As `features_middle`, raised to where it lies in FER2013's images."""
+    """Like `features_middle`, moved up to its position in FER2013's images."""
     x, y = features_middle(face)
     return x, y - 0.06 * max(face.box[2:])
 

@@ -1,4 +1,4 @@
-"""How long it takes until happysad is there: import and help, the best of several processes.
+"""Time of imports and help, the best of several processes.
 
 python benchmarks/imports.py
 """

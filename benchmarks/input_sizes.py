@@ -98,7 +98,7 @@ def plot(path: Path, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    """Train what is not trained yet, and print a Markdown table."""
+    """Train the missing runs, and print a Markdown table."""
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

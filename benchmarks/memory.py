@@ -1,4 +1,4 @@
-"""Does memory grow? `happysad predict` on thousands of images, and on a long video. Linux only.
+"""Memory of `happysad predict` over thousands of images, and over a long video. Linux only.
 
 python benchmarks/memory.py [--images 5000] [--frames 10000]
 
@@ -26,7 +26,7 @@ HAPPYSAD = str(Path(sys.executable).with_name("happysad"))
 
 
 def portrait() -> Image.Image:
-    """Rear Admiral Grace Hopper, as Matplotlib ships her."""
+    """Matplotlib's image of Grace Hopper."""
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as file:
         return file.convert("RGB")
 
@@ -81,7 +81,7 @@ def report(name: str, count: int, samples: list[float], seconds: float) -> None:
     quarter = max(1, len(samples) // 4)
     early = statistics.mean(samples[quarter : 2 * quarter] or samples)
     late = statistics.mean(samples[-quarter:])
-    # Between the middles of the two quarters lies half of the run.
+    # Half of the run is between the centres of the two quarters.
     growth = (late - early) / (count / 2) * 1000
     print(
         f"| {count:,} {name} | {early:.1f} MB | {late:.1f} MB | {max(samples):.1f} MB "

@@ -1,4 +1,4 @@
-"""Compare int8 as happysad makes it with what TensorFlow's converter makes of the same run.
+"""Compare happysad's int8 file with that of TensorFlow's converter, for the same run.
 
 python benchmarks/quantisation.py RUN
 

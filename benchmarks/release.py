@@ -63,7 +63,7 @@ def blurred(image: RgbImage, rng: np.random.Generator) -> RgbImage:
 
 
 def noisy(image: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """A bad sensor: a standard deviation of 20 levels in every pixel."""
+    """Sensor noise: a standard deviation of 20 levels in every pixel."""
     noise = rng.normal(0, 20, image.shape)
     return (image + noise).clip(0, 255).astype(np.uint8)
 
@@ -102,7 +102,7 @@ def rolled(image: RgbImage, degrees: float) -> RgbImage:
 
 
 def covered(image: RgbImage, top: float, bottom: float, left: float, right: float) -> RgbImage:
-    """Something grey before a part of the face; the sides as shares of the image's."""
+    """Cover a part of the face in grey; sides are fractions of the image's."""
     height, width = image.shape[:2]
     out = image.copy()
     out[int(top * height) : int(bottom * height), int(left * width) : int(right * width)] = 128
@@ -110,7 +110,7 @@ def covered(image: RgbImage, top: float, bottom: float, left: float, right: floa
 
 
 def tinted(image: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Lamplight: little blue, much red."""
+    """Incandescent light: little blue, much red."""
     return (image * [1.0, 0.8, 0.5]).astype(np.uint8)
 
 
@@ -158,7 +158,7 @@ def test_set(classifier: Classifier, data: Dataset, write: bool) -> None:
 
 
 def other_emotions(classifier: Classifier, data: Dataset) -> None:
-    """Print what becomes of faces that are neither."""
+    """Print the labels of faces that are neither."""
     print("\n## Faces of other emotions\n")
     print("| face | faces | called sad | uncertain | called happy | median P(happy) |")
     print("| --- | --- | --- | --- | --- | --- |")

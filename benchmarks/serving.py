@@ -77,7 +77,7 @@ class Load:
     rate: float
 
     def percentile(self, percent: float) -> float:
-        """Milliseconds within which that share of the good answers came."""
+        """Return a quantile of the successful responses' times in milliseconds."""
         return 1000 * float(np.percentile(self.seconds, percent))
 
 
@@ -138,7 +138,7 @@ def ask(url: str, image: Path, clients: int, seconds: float, rate: float = 0) ->
 
 
 def ask_steadily(url: str, image: Path, seconds: float, rate: float) -> Load:
-    """Send an image at a rate, whether answers come or not; the 200 clients take turns.
+    """Send an image at a constant rate (open loop), from 200 clients in turn.
 
     All clients of one hey ask at the same instant, so there are twenty of them, each begun a little
     later.
@@ -204,7 +204,7 @@ def resident(process: int) -> float:
 
 
 def overload(scene: Path, capacity: float, seconds: float) -> None:
-    """Print what becomes of twice as many requests as can be answered, and what comes after."""
+    """Print the behaviour at twice the capacity, and afterwards."""
     with running(*happysad()) as (process, url):
         address = f"{url}/v1/predict"
         before = ask(address, scene, 1, 5)
@@ -256,7 +256,7 @@ def garbage(scene: bytes, count: int) -> Iterator[bytes]:
 
 
 def attack(scene: Path, count: int) -> None:
-    """Print how a well-behaved client fares beside hostile ones."""
+    """Print the latency of a normal client beside hostile ones."""
     with running(*happysad()) as (process, url):
         port, before = int(url.rpartition(":")[2]), ask(f"{url}/v1/predict", scene, 1, 5)
         start, slow = time.monotonic(), []

@@ -1,4 +1,4 @@
-"""Where the time of one image goes: decode, find, cut, classify; warm, with one thread and two.
+"""Time of one image by stage, warm, with one thread and two.
 
 python benchmarks/stages.py [--fer PYTHON] [--repeats 50]
 

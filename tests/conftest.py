@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Nothing asserts a time: a busy machine is no failure.
+# No deadline: a busy machine is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, each file's stay together, and all of Ray's."""
+    """With several test processes, keep the tests of each file together, and all that use Ray."""
     for item in items:
         folder = item.path.parent
         group = "ray" if folder.name in ("scoring", "tuning") else item.path
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 60 drawn faces, 64 pixels; look, don't touch."""
+    """A dataset of 60 drawn faces, 64 pixels; read only."""
     folder = tmp_path_factory.mktemp("faces")
     make_dataset(folder, 60, seed=0, size=64)
     return folder
@@ -45,7 +45,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def red_is_happy() -> Any:
-    """A network that calls red crops happy and blue ones sad: its answers are known beforehand.
+    """A network that calls red crops happy and blue ones sad, so that its outputs are known.
 
     The logit is ``4 * (red - blue)``, of the crop's mean colour scaled to [-1, 1].
     """
@@ -114,7 +114,7 @@ def model_files(
 
 @pytest.fixture(scope="session")
 def coloured_run(tmp_path_factory: pytest.TempPathFactory, red_is_happy: Any) -> Path:
-    """A finished run of 40 drawn faces, by `red_is_happy`; look, don't touch."""
+    """A finished run of 40 drawn faces, by `red_is_happy`; read only."""
     from happysad.dataset.load import load
     from happysad.dataset.split import split, write_manifest
     from happysad.training.recipe import read_recipe
@@ -134,7 +134,7 @@ def coloured_run(tmp_path_factory: pytest.TempPathFactory, red_is_happy: Any) ->
 
 @pytest.fixture
 def as_stored() -> "Callable[[Image.Image, int], Image.Image]":
-    """What a camera stores so that a viewer, following the EXIF orientation, sees the image."""
+    """Return the pixels that a camera would store for an EXIF orientation."""
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,

@@ -50,7 +50,7 @@ def test_each_label_has_its_colour_its_box_and_its_letters(label: Label, backgro
         assert edge.any(axis=1).mean() > 0.95
     for edge in (seen[150:156, 200:320], seen[304:310, 200:320]):
         assert edge.any(axis=0).mean() > 0.95
-    # The face itself stays to be seen; the plate stands above it, with black letters.
+    # The face stays visible; the plate is above it, with black letters.
     assert (drawn[160:300, 210:310] == background).all()
     plate = drawn[:150][seen[:150].any(axis=1)]
     assert (plate.max(axis=2) < 40).sum() > 50

@@ -142,7 +142,7 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(
     except ModelError as error:
         assert "\n" not in str(error)
     else:
-        # Dates and names in the archive, which nothing depends on.
+        # Dates and names in the archive do not matter.
         assert changed.info == Classifier(model_files["int8"]).info
 
 

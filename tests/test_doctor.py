@@ -1,4 +1,4 @@
-"""What is said of an installation, whole and damaged."""
+"""`happysad doctor` on complete and damaged installations."""
 
 import json
 import shutil

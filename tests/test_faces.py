@@ -68,7 +68,7 @@ def rolled(image: RgbImage, degrees: float) -> RgbImage:
 
 
 def face_at(x: float, y: float, side: float, degrees: float = 0) -> Face:
-    """A face whose crop is the square of that side around (x, y), turned clockwise."""
+    """A face whose crop is the square of that side around (x, y), rotated clockwise."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
     def place(across: float, down: float) -> Point:
@@ -107,7 +107,7 @@ def test_a_face_is_cut_out_upright_wherever_it_is(
 
     expected = np.asarray(cv2.resize(drawing(), (size, size), interpolation=cv2.INTER_AREA))
     assert gap(crop, expected) < 9
-    # One pixel of the crop aside it fits worse: the place is right to less than that.
+    # Shifted by one pixel it fits worse: the position is exact to less than a pixel.
     shifted = [np.roll(expected, shift, axis=axis) for axis in (0, 1) for shift in (-1, 1)]
     assert gap(crop, expected) < min(gap(crop, other) for other in shifted)
 

@@ -1,4 +1,4 @@
-"""What is left beside a file by writers of it."""
+"""Return the temporary files beside a file."""
 
 import subprocess
 import sys

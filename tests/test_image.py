@@ -21,7 +21,7 @@ RED, BLUE = (254, 0, 0), (0, 0, 254)
 
 
 def red_blue() -> Image.Image:
-    """Left half red, right half blue, wider than high: shows swapped channels and turns."""
+    """Left half red, right half blue, wider than high: reveals swapped channels and rotations."""
     image = Image.new("RGB", (32, 16), RED)
     image.paste(BLUE, (16, 0, 32, 16))
     return image

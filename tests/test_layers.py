@@ -1,4 +1,4 @@
-"""Which module may import which."""
+"""The allowed imports between modules."""
 
 import ast
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import happysad
 
 ROOT = Path(happysad.__file__).parent
-# Each may import those of its own line and of the lines below.
+# Each may import modules of its own line and of the lines below.
 ORDER = [
     {"__main__"},
     {"cli"},

@@ -109,7 +109,7 @@ def test_schema_columns_http_and_arrow_have_the_fields_of_the_record() -> None:
         assert fields(SCHEMA, "$defs", kind, "properties") == image
     assert fields(SCHEMA, "$defs", "face", "properties") == face
     assert fields(SCHEMA, "$defs", "scores", "properties") == score
-    # In the table, one row holds one face: lists become columns, or are left out.
+    # In the CSV form, one row holds one face: lists become columns, or are omitted.
     flat = (image | face | score) - {"schema", "faces", "scores", "box", "landmarks"}
     assert set(COLUMNS) == flat | {"face", "left", "top", "width", "height"}
 

@@ -10,7 +10,7 @@ from happysad.sources import STDIN, FoundImage, SkippedFiles, find_images
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images here and below, hidden ones, other files, a loop and a second way in."""
+    """Images in folders and subfolders, hidden ones, other files, a loop and a second link."""
     root = tmp_path / "all [sorts]"
     (root / "b" / "deep").mkdir(parents=True)
     (root / ".thumbnails").mkdir()

@@ -41,7 +41,7 @@ def test_detections_equal_those_of_opencv_with_the_original_network() -> None:
         original = cv2.FaceDetectorYN_create(str(ONNX), "", (width, height), 0.3, 0.3, 5000)
         _, expected = original.detect(np.ascontiguousarray(image[..., ::-1]))
         rows = yunet.detect(image, 0.3)
-        # What OpenCV clips or orders differently is decided by scores that are all but equal.
+        # OpenCV clips or orders some detections differently whose scores are almost equal.
         confident = [row for row in ([] if expected is None else expected) if row[14] > 0.35]
         assert len(confident) <= len(rows)
         for row in confident:

@@ -1,22 +1,28 @@
-"""Draw the page as people see it: docs/page-desktop.png and docs/page-phone.png.
+"""Screenshots for the documentation: docs/page-desktop.png, page-phone.png and report.png.
 
     python tools/screenshots.py [FOLDER]
 
-Each shows, side by side, the empty page, answers, the camera and an error; the phone's in dark
-colours. All faces are drawn. Needs Chromium and playwright (the group dev).
+The first two show the web page, side by side: empty, with results, with the camera and with an
+error; the phone's in dark colours. The third shows the report of an evaluation. All faces are
+drawn. Needs Chromium and playwright (the group dev).
 """
 
 import io
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
-from running import serving
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from happysad.dataset.synthetic import draw_face
 
@@ -24,6 +30,30 @@ SCREENS: Final[dict[str, dict[str, Any]]] = {
     "desktop": {"viewport": {"width": 1000, "height": 760}, "color_scheme": "light"},
     "phone": {"viewport": {"width": 390, "height": 900}, "color_scheme": "dark"},
 }
+
+
+HAPPYSAD: Final = (sys.executable, "-m", "happysad")
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run a server; yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen([*HAPPYSAD, "serve", "--port", str(port)])  # noqa: S603
+    try:
+        for _ in range(100):
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def draw_group(path: Path) -> None:
@@ -36,7 +66,7 @@ def draw_group(path: Path) -> None:
 
 
 def film(path: Path) -> None:
-    """Film somebody whose mood changes every second."""
+    """Write a video of a person whose expression changes every second."""
     content = b""
     for label, seed in ((1, 18), (0, 36), (1, 42), (0, 28)):
         frame, jpeg = np.full((480, 640, 3), (200, 210, 220), np.uint8), io.BytesIO()
@@ -47,7 +77,7 @@ def film(path: Path) -> None:
 
 
 def shots(page: Page, url: str, folder: Path) -> list[Image.Image]:
-    """Take the page empty, with answers, with the camera on, and with an error."""
+    """Take the page empty, with results, with the camera on, and with an error."""
     taken: list[Image.Image] = []
 
     def take() -> None:
@@ -71,10 +101,25 @@ def shots(page: Page, url: str, folder: Path) -> list[Image.Image]:
     return taken
 
 
+def report_shot(browser: Browser, folder: Path, out: Path) -> None:
+    """Follow the tutorial, and take the upper part of its report."""
+    for command in (
+        "dataset draw --out faces --count 500",
+        "dataset draw --out faces-test --count 200 --seed 1",
+        "train faces --recipe drawings --out runs/first",
+        "evaluate runs/first faces-test",
+    ):
+        subprocess.run([*HAPPYSAD, *command.split()], cwd=folder, check=True)  # noqa: S603
+    page = browser.new_page(viewport={"width": 1100, "height": 1080})
+    page.goto((folder / "runs/first/evaluation-faces-test/report.html").as_uri())
+    image = Image.open(io.BytesIO(page.screenshot()))
+    image.quantize(128).save(out / "report.png", optimize=True)
+
+
 def main() -> None:
     """Take all screenshots."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs")
-    with tempfile.TemporaryDirectory() as name, serving() as server, sync_playwright() as driver:
+    with tempfile.TemporaryDirectory() as name, serving() as url, sync_playwright() as driver:
         folder = Path(name)
         draw_group(folder / "group.png")
         film(folder / "film.mjpeg")
@@ -89,7 +134,7 @@ def main() -> None:
             ],
         )
         for screen, options in SCREENS.items():
-            taken = shots(browser.new_page(**options), server.url, folder)
+            taken = shots(browser.new_page(**options), url, folder)
             width, height = taken[0].size
             columns = 2 if screen == "desktop" else len(taken)
             rows = len(taken) // columns
@@ -99,6 +144,7 @@ def main() -> None:
                 place = (i % columns * (width + 20), i // columns * (height + 20))
                 sheet.paste(image, place)
             sheet.quantize(128).save(out / f"page-{screen}.png", optimize=True)
+        report_shot(browser, folder, out)
         browser.close()
 
 

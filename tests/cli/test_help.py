@@ -1,4 +1,4 @@
-"""`--help` and the shell's completion: what teaches a user while typing."""
+"""`--help` and shell completion."""
 
 import os
 import shlex
@@ -34,11 +34,11 @@ COMMANDS = all_commands()
 
 
 def parse(words: list[str]) -> str:
-    """Parse as the command line would, without running; gives the name of the command."""
+    """Parse like the command line, without running; return the command's name."""
     name, command = words.pop(0), COMMANDS["happysad"]
     context = command.make_context(name, words)
     while hasattr(command, "resolve_command"):
-        # The words that the parser has left for the command below.
+        # The arguments that remain for the subcommand.
         word, command, words = command.resolve_command(
             context, [*context._protected_args, *context.args]
         )
@@ -54,7 +54,7 @@ def test_help_ends_with_examples_that_parse(name: str) -> None:
         words = takewhile(lambda word: word != "<", shlex.split(example))
         assert parse(list(words)).startswith(name), example
     shown = CliRunner().invoke(app, [*name.split()[1:], "--help"], env={"COLUMNS": "80"})
-    # Each is whole on its line, for copying.
+    # Each is on one line, so that it can be copied.
     assert all(f" {example} " in shown.stdout for example in examples), shown.stdout
 
 
@@ -77,7 +77,7 @@ def test_bash_completes(typed: str, completed: str, tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash here")
-    # Switched on as its user would, in a home of its own, and then asked as readline asks.
+    # Installed as a user would, in a separate HOME, then queried as readline does.
     words = typed.split()
     listed = " ".join(shlex.quote(word) for word in words)
     script = f"""

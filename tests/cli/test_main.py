@@ -1,4 +1,4 @@
-"""What every verb has in common."""
+"""Behaviour that all commands share."""
 
 import os
 import subprocess

@@ -40,7 +40,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def portrait() -> Path:
-    """Rear Admiral Grace Hopper, as Matplotlib ships her."""
+    """Matplotlib's image of Grace Hopper."""
     cbook = pytest.importorskip("matplotlib.cbook")
     return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 

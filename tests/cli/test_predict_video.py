@@ -199,7 +199,7 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "www"
     folder.mkdir()
     portrait = Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")
-    # Neither suffix says what it is.
+    # The suffixes do not identify the format.
     (folder / "portrait").write_bytes(portrait.read_bytes())
     (folder / "film.jpg").write_bytes(clip.read_bytes())
     local = json.loads(predict(portrait, "--json")[1])
@@ -277,7 +277,7 @@ def test_the_copy_plays_in_a_browser(clip: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def camera() -> Iterator[str]:
-    """A network camera: 20 frames a second, without end."""
+    """A network camera: 20 frames per second, endless."""
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
@@ -314,7 +314,7 @@ def test_ctrl_c_ends_a_camera_with_everything_written(
         [*COMMAND, camera, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    # The first line comes while the camera goes on.
+    # The first line is printed while the camera is running.
     first = process.stdout.readline()
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)

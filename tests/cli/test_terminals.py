@@ -1,4 +1,4 @@
-"""What a terminal shows: narrow ones, ones without colours, and names with brackets."""
+"""Output on terminals: narrow ones, ones without colours, and names with brackets."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(folder: Path, verb: str, columns: int, **environment: str) -> str:
-    """Run a command in a terminal; returns everything that it wrote there."""
+    """Run a command in a terminal and return its output."""
     for made in ("crops[", "test[v2]", "scores[b]"):
         for path in folder.glob(f"{made.replace('[', '[[]')}*"):
             shutil.rmtree(path)

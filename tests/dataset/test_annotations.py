@@ -1,4 +1,4 @@
-"""Votes that are imported with a dataset."""
+"""Import of votes with a dataset."""
 
 import csv
 from collections.abc import Sequence

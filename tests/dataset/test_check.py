@@ -22,7 +22,7 @@ verb.register(app)
 
 
 def face(label: int, seed: int, side: int = 200) -> Image.Image:
-    # Of one seed, the happy and the sad face would be twins.
+    # With the same seed, the happy and the sad face would differ in expression only.
     return Image.fromarray(draw_face(label, np.random.default_rng((label, seed)), side))
 
 

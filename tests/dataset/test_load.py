@@ -13,7 +13,7 @@ from happysad.image import fit_square, read_image
 
 @pytest.fixture
 def folder(faces: Path, tmp_path: Path) -> Path:
-    """A copy of some faces that a test may spoil."""
+    """A copy of some faces that a test may change."""
     for name in ("happy", "sad"):
         (tmp_path / name).mkdir()
         for path in sorted((faces / name).iterdir())[:4]:
@@ -48,7 +48,7 @@ def test_unreadable_images_are_left_out_and_named(folder: Path) -> None:
     assert [item.path.name for item in dataset.skipped] == ["a_half.png", "empty.png", "text.jpg"]
     assert dataset.skipped[1].reason.startswith("happy/empty.png: cannot be read")
     assert len(dataset.samples) == len(dataset.sha256) == len(dataset.crops) == 8
-    # What was kept is still in step: names, labels and pixels.
+    # Names, labels and pixels of the rest still correspond.
     for sample, crop in zip(dataset.samples, dataset.crops, strict=True):
         np.testing.assert_array_equal(crop, fit_square(read_image(sample.path), 32))
 
@@ -91,7 +91,7 @@ def test_a_disk_without_room_is_said_beforehand(folder: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
 def test_room_for_all_crops_is_taken_at_once(folder: Path) -> None:
-    # Most cannot be read, and nothing is ever written to where their crops would be.
+    # Most cannot be read, and their crops are never written.
     for number in range(100):
         (folder / "happy" / f"empty-{number}.png").touch()
     store = folder / "crops.npy"

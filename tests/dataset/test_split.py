@@ -37,7 +37,7 @@ def dataset_of(images: list[Image]) -> Dataset:
     )
 
 
-# A content has one label, as `load` sees to it: here its number's parity.
+# A content has one label, as `load` ensures: here the parity of its number.
 def both_classes(images: list[Image]) -> bool:
     return len({label for _, label, _ in images}) == 2
 

@@ -1,4 +1,4 @@
-"""Killed, or on a full disk: no half of a file passes for a whole one, and what was there stays.
+"""SIGKILL and full disks: no partial file has a final name, and existing files are kept.
 
 `benchmarks/crashes.py` does the same more often. Killed trainings, scorings and searches have tests
 of their own, where they are tested.
@@ -39,7 +39,7 @@ def cases(faces: Path, coloured_run: Path, tmp_path_factory: pytest.TempPathFact
         crashes.score_case(faces),
         replace(crashes.video_case(film), room=(20_000,)),
         crashes.import_case(table),
-        # Rows are there as they come, the last of them perhaps in part.
+        # Rows are written one by one; the last one may be incomplete.
         Case("predict", rows, (4096,), scratch=("rows.csv",)),
     ]
 

@@ -17,7 +17,7 @@ HOW_TO = ROOT / "docs" / "how-to.md"
 
 
 def test_the_commands_of_the_tutorial_are_those_of_readme() -> None:
-    """README's are typed by its own test; training twice would only take longer."""
+    """README's commands have their own test; training twice would only take longer."""
     readme = commands(ROOT / "README.md")
     extra = [c for c in commands(ROOT / "docs" / "tutorial.md") if c not in readme]
     assert extra == ["happysad dataset check faces --against faces-test"]

@@ -96,7 +96,7 @@ def test_the_distributions_can_be_published(distributions: list[Path]) -> None:
     metadata = message_from_bytes(wheel.read(name))
     urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
     assert set(urls) == {"Homepage", "Documentation", "Repository", "Issues", "Changelog"}
-    # On the index's page, README's links lead to files of the repository.
+    # On the package index, README's links lead to files of the repository.
     links = re.findall(r"\]\((.*?)\)", str(metadata.get_payload()))
     assert f"{urls['Repository']}/blob/main/CHANGELOG.md" in links
     for link in links:
@@ -147,7 +147,7 @@ def test_a_verb_names_the_extra_that_it_needs(light: Install, command: str, extr
 
 
 def expect_an_answer_on_the_device(url: str) -> None:
-    """Open the page in a browser, let the device answer, and see that nothing was sent."""
+    """Open the page in a browser, predict on the device, and check that nothing was sent."""
     with chromium() as browser:
         from playwright.sync_api import expect
 

@@ -1,4 +1,4 @@
-"""The released file in the hands of a client that nobody here wrote."""
+"""The bundled model in MediaPipe, a client that is not part of this project."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The npm package, packed, installed beside its dependency, and used as its README shows."""
+"""The npm package, packed, installed with its dependency, and used as in its README."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is in an image goes nowhere but into the answer."""
+"""Contents of images appear in the results only, not in logs or files."""
 
 import base64
 import csv
@@ -21,7 +21,7 @@ HAPPYSAD = [sys.executable, "-m", "happysad"]
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A folder with a face, an image without one, and a broken one, all with a secret inside."""
+    """A folder with a face, an image without one and a broken one; all contain a secret."""
     cbook = pytest.importorskip("matplotlib.cbook")
     folder = tmp_path / "images"
     folder.mkdir()
@@ -36,12 +36,12 @@ def images(tmp_path: Path) -> Path:
 
 
 def traces(images: Path) -> list[bytes]:
-    """What would give an image away: its text, pieces of its file, also in base64, and pixels."""
+    """Return what would reveal an image: its text, parts of its file, also in base64, pixels."""
     found = [SECRET.encode()]
     for path in images.iterdir():
         content = path.read_bytes()
         for piece in (content, content[-9000:], content[len(content) // 2 :]):
-            # Of each of the three ways in which base64 may begin.
+            # For each of base64's three alignments.
             found += [base64.b64encode(piece[i : i + 48]) for i in range(3)]
             found.append(piece[:48])
     for name in ("a.jpg", "b.png"):
@@ -60,13 +60,13 @@ def assert_nothing_of(images: Path, *, text: bytes, left: Path) -> None:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where all temporary files go; Ray wants it short."""
+    """The folder of all temporary files; Ray requires a short path."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 def run(temporary: Path, *words: str | Path) -> bytes:
-    """Run happysad on the images; gives all that it printed."""
+    """Run happysad on the images and return its output."""
     places = dict.fromkeys(("TMPDIR", "RAY_TMPDIR", "HOME"), str(temporary))
     env = os.environ | places | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*HAPPYSAD, *words], capture_output=True, env=env)
@@ -100,7 +100,7 @@ def test_scoring_leaves_answers_alone(images: Path, temporary: Path, tmp_path: P
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     report, scores = tmp_path / "scores.html", tmp_path / "scores"
     printed = run(temporary, "score", images, "--out", scores, "--report", report)
-    # Ray's logs are here, and whatever it moved out of memory.
+    # Ray's logs are here, and objects that it spilled to disk.
     assert any(temporary.rglob("*.log"))
     assert_nothing_of(images, text=printed + report.read_bytes(), left=temporary)
     assert_nothing_of(images, text=b"", left=scores)
@@ -111,7 +111,7 @@ def test_the_server_contacts_no_one(images: Path) -> None:
     import httpx
     from running import serving
 
-    # It could not write a byte into any file if it wanted to.
+    # The process cannot write to any file.
     with serving("--workers", "1", may_write=False) as server:
         for path in sorted(images.iterdir()):
             kind = {"content-type": "image/jpeg"}

@@ -1,4 +1,4 @@
-"""What README tells a newcomer to type, typed."""
+"""README's commands work."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What people report about comparable tools, tried on this one; see docs/reports.md."""
+"""Public reports about comparable tools, tried on this one; see docs/reports.md."""
 
 import io
 import json

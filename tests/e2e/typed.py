@@ -1,4 +1,4 @@
-"""What a page tells its reader to type, typed."""
+"""Run the commands of documentation pages."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def lay_desk(folder: Path) -> None:
-    """Lay out the images and the video that the pages speak of."""
+    """Make the images and the video that the pages mention."""
     (folder / "holiday").mkdir()
     for name in ("party.jpg", "holiday/1.jpg"):
         shutil.copy(GRACE_HOPPER, folder / name)
@@ -34,7 +34,7 @@ def lay_desk(folder: Path) -> None:
 
 
 def commands(page: Path) -> list[str]:
-    """Every `happysad` command of a page, in its order, but for servers, which do not end."""
+    """Return the `happysad` commands of a page in order, without servers, which do not end."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     return [line for line in lines if re.match("happysad (?!serve)", line)]
 

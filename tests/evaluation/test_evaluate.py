@@ -29,7 +29,7 @@ def testset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, testset: Path) -> Path:
-    """A run directory whose training knew four of the faces."""
+    """A run directory whose training used four of the faces."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
     tiny_network.save(folder / "model.keras")

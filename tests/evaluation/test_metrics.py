@@ -108,7 +108,7 @@ def test_swapping_the_classes_changes_nothing_but_their_names(data: Answers) -> 
 
 
 def test_calibration_error_is_the_gap_between_probability_and_frequency() -> None:
-    # Three in four are happy where 0.9 was said, none where 0.1 was.
+    # Three in four are happy at 0.9, none at 0.1.
     labels, p = [1, 1, 1, 0, 0, 0, 0, 0], [0.9] * 4 + [0.1] * 4
     assert calibration_error(labels, p) == pytest.approx((0.15 + 0.1) / 2)
     assert calibration_error([0, 1], [0.0, 1.0]) == 0

@@ -32,11 +32,11 @@ def test_the_p_value_is_the_binomial_tail(rows: list[tuple[bool, bool, bool]]) -
 @pytest.mark.parametrize(
     ("images", "lost", "won", "acceptable"),
     [
-        (100, 3, 0, True),  # 3 points, but three images may be chance.
+        (100, 3, 0, True),  # 3 points, but three images may be due to chance.
         (100, 5, 0, False),
         (10_000, 49, 0, True),  # Significant, but under half a point.
         (10_000, 60, 5, False),
-        (1_000, 40, 34, True),  # 0.6 points among many differences: chance.
+        (1_000, 40, 34, True),  # 0.6 points among many differences: due to chance.
     ],
 )
 def test_a_loss_has_to_be_large_and_significant(

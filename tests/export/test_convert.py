@@ -63,7 +63,7 @@ def test_the_temperature_is_inside(red_is_happy: keras.Model, coloured_crops: Cr
 
 @pytest.fixture(scope="module")
 def mobilenet(coloured_crops: Crops) -> keras.Model:
-    """The real network with random weights that are drawn so that signals neither fade nor grow."""
+    """The real network with random weights, scaled so that activations stay in range."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     network = build_network(32, dense=(8,), weights="none")

@@ -29,7 +29,7 @@ Files = dict[Precision, Path]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, coloured_run: Path) -> Path:
-    """A finished run of 40 drawn faces, by a network that tells them by their colour."""
+    """A finished run of 40 drawn faces, by a network that classifies them by colour."""
     return Path(shutil.copytree(coloured_run, tmp_path_factory.mktemp("runs") / "first"))
 
 
@@ -93,7 +93,7 @@ def test_an_export_that_loses_accuracy_is_refused_unless_forced(
 
     out.unlink()
 
-    # As if the network had called some of the eighty crops the other way, and rightly.
+    # As if the network had labelled some of the eighty crops differently, and correctly.
     def flipped(number: int) -> Reference:
         scores = reference.scores.copy()
         scores[:number] = scores[:number, ::-1]

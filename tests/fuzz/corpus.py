@@ -1,4 +1,4 @@
-"""Broken and hostile images, by kind, and what becomes of them.
+"""Broken and hostile images by kind, and their results.
 
 python tests/fuzz/corpus.py
 """
@@ -22,7 +22,7 @@ TEXT = (b"", b"hello", b"<svg/>", b"%PDF-1.7\n", b"PK\3\4", b"\0\0\0\x18ftypheic
 
 
 def corpus() -> Iterator[tuple[str, bytes]]:
-    """Give pairs of a kind and a file of it."""
+    """Yield pairs of a kind and a file of this kind."""
     whole = seeds.images()
     for content in whole:
         form = str(Image.open(io.BytesIO(content)).format)

@@ -1,8 +1,8 @@
-"""Mutated files and requests against everything that reads what strangers send.
+"""Mutated files and requests for every reader of untrusted input.
 
     python tests/fuzz/fuzzing.py --inputs 100000
 
-Each input is made from a whole file by a few random damages, and is known by its number: the same
+Each input is made from a valid file by a few random damages, and identified by its number: the same
 numbers are the same inputs. A process of its own reads them and is watched from outside. A failure
 is an end of that process, an exception that is not happysad's own, an answer of 500, more than two
 seconds of CPU, more than 500 MB of memory, or a minute without an answer. Such inputs are kept.
@@ -42,7 +42,7 @@ def mutated(originals: list[bytes], rng: np.random.Generator) -> bytes:
         if not content:
             break
         at = int(rng.integers(len(content)))
-        # Headers are where it matters.
+        # Damage to headers is the most effective.
         if rng.random() < 0.5:
             at = min(at, int(rng.integers(256)))
         length = int(2 ** rng.uniform(0, 10))
@@ -67,7 +67,7 @@ def mutated(originals: list[bytes], rng: np.random.Generator) -> bytes:
             case 6:
                 del content[at:]
             case _:
-                # In text: another number, another word.
+                # In text: replace a number or a word.
                 word = (b"-1", b"1e999", b"nan", b"\xff", b"\0", b"\xe2\x80\xae", b"'\"[{,\n")
                 content[at : at + 1] = word[rng.integers(len(word))]
     return bytes(content)
@@ -86,7 +86,7 @@ def image() -> Iterator[Reader]:
 
 @contextmanager
 def model() -> Iterator[Reader]:
-    """Model files: the released one with another beginning or another end."""
+    """Model files: the bundled one with another beginning or end."""
     from happysad.classifier import Classifier
 
     whole = (FOLDER / MODEL).read_bytes()
@@ -176,7 +176,7 @@ def body() -> Iterator[Reader]:
         yield read
 
 
-# What is read, what is mutated for it, and its share of all inputs.
+# Reader, files that are mutated for it, and its share of all inputs.
 TARGETS = {
     "image": (image, seeds.images, 0.6),
     "model": (model, seeds.models, 0.05),
@@ -189,7 +189,7 @@ TARGETS = {
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that something other than an error of happysad's came of."""
+    """An input that caused anything but an error of happysad."""
 
     target: str
     number: int
@@ -276,7 +276,7 @@ def fuzz(target: str, inputs: int, keep: Path, seed: int = 0) -> tuple[list[Fail
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Path) -> bool:
-    """Wait for a process, but end it if it stays at one input; say whether it did."""
+    """Wait for a process; kill it if it stays at one input, and return whether it did."""
     before, since = b"", time.monotonic()
     while process.poll() is None:
         if (now := progress.read_bytes()) != before:

@@ -1,4 +1,4 @@
-"""What is mutated: small whole files of every kind that happysad reads."""
+"""The seeds of the fuzzing: small valid files of every kind that happysad reads."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from happysad.released import FOLDER, MODEL
 
 
 def images() -> list[bytes]:
-    """Draw one face and store it in every way that an image may be stored."""
+    """Draw one face and store it in every image format."""
     face = Image.fromarray(draw_face(1, np.random.default_rng(0), 48))
     grey = np.asarray(face.convert("L"))
     glassy = face.convert("RGBA")
@@ -23,7 +23,7 @@ def images() -> list[bytes]:
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x9286] = "a comment"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Pillow leaves a JPEG's settings in the image, and stumbles over them: each is drawn anew.
+    # Pillow keeps a JPEG's settings in the image and fails on them: each file gets a new image.
     made: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (face, "JPEG", {"exif": exif, "icc_profile": profile}),
         (face, "JPEG", {"progressive": True, "quality": 40}),
@@ -78,7 +78,7 @@ def recipes() -> list[bytes]:
 
 
 def tables() -> list[bytes]:
-    """Write what a dataset is imported from: each kind of CSV, and Parquet."""
+    """Write sources of datasets: each kind of CSV, and Parquet."""
     face = draw_face(1, np.random.default_rng(0), 8)[..., 0]
     fer = [("emotion", "pixels", "Usage")]
     fer += [(str(code), " ".join(map(str, face.ravel())), "Training") for code in (3, 4, 0)]

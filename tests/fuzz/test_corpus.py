@@ -1,4 +1,4 @@
-"""Every kind of broken image has its known outcome."""
+"""Every kind of broken image has the expected result."""
 
 import io
 import warnings

@@ -21,7 +21,7 @@ def test_damaged_input_gives_a_result_or_an_error(target: str, tmp_path: Path) -
 def test_a_crash_is_noticed_and_its_input_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Python lets a start-up file speak first: here one that ends the reader at its third input.
+    # Python runs sitecustomize first: here it ends the reader at its third input.
     (tmp_path / "sitecustomize.py").write_text(
         "import happysad.image as image, os, itertools\n"
         "calls, whole = itertools.count(), image.open_image\n"

@@ -39,7 +39,7 @@ def bucket() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def cluster(bucket: Any) -> Iterator[Any]:
-    """A Ray cluster of a head and two nodes with a CPU each; they know the bucket's server."""
+    """A Ray cluster of a head and two nodes with a CPU each; with access to the bucket's server."""
     node = {"object_store_memory": 100_000_000, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **node})
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Which images a source of `happysad score` stands for; nothing is passed over silently."""
+"""Expansion of sources to images; skipped files are reported."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""`happysad score` on real clusters: exactly one row for each image, whatever dies."""
+"""`happysad score` on real clusters: exactly one row for each image, whatever fails."""
 
 import io
 import json

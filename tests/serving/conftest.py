@@ -10,7 +10,7 @@ from running import Server, serving
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """One server for all the tests that leave it as it is."""
+    """One server for all tests that do not change it."""
     options = "--max-images 4 --max-body 3000000 --max-pixels 5000000 --timeout 5 --threads 2"
     with serving(*options.split(), may_write=False) as running:
         yield running

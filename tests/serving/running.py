@@ -1,4 +1,4 @@
-"""A real server on loopback, for the tests to talk to."""
+"""A real server on loopback for tests."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ class Server:
     port: int
 
     def stop(self) -> tuple[int, str]:
-        """Ask it to end; gives exit status and what it printed."""
+        """Send SIGTERM; return exit status and output."""
         self.process.send_signal(signal.SIGTERM)
         _, printed = self.process.communicate(timeout=60)
         return self.process.returncode, printed
@@ -64,7 +64,7 @@ def serving(
 
 
 def kill(process: subprocess.Popen[str]) -> str:
-    """End it and its workers, which would hold the pipe open; gives what it printed."""
+    """Kill it and its workers, which would keep the pipe open; return the output."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     ended = process.stderr is None or process.stderr.closed
@@ -72,5 +72,5 @@ def kill(process: subprocess.Popen[str]) -> str:
 
 
 def forbid_writing() -> None:
-    """From here on, the process cannot put a byte into any file."""
+    """Prevent the process from writing to any file from now on."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

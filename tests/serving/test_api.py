@@ -1,4 +1,4 @@
-"""The API as clients use it, and misuse it."""
+"""The HTTP API, with correct and incorrect requests."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def test_an_image_returns_the_record_of_the_command_line(server: Server, hopper:
 
 
 def test_a_form_returns_records_in_order_despite_a_bad_image(server: Server, hopper: Path) -> None:
-    # The last is larger than what web frameworks like to put on disk, where this server must not.
+    # Web frameworks write the largest to disk; this server must not.
     large = io.BytesIO()
     Image.open(hopper).resize((1000, 900)).save(large, "BMP")
     parts = [

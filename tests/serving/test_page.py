@@ -41,7 +41,7 @@ def plain() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, hopper: Path) -> Iterator[Browser]:
-    """With a camera that films Grace Hopper."""
+    """A browser whose camera shows Grace Hopper."""
     film = tmp_path_factory.mktemp("camera") / "film.mjpeg"
     frame = io.BytesIO()
     Image.open(hopper).convert("RGB").crop((0, 60, 512, 444)).resize((640, 480)).save(frame, "JPEG")
@@ -59,7 +59,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory, hopper: Path) -> Iterator[
 
 @pytest.fixture
 def page(browser: Browser, site: Server) -> Iterator[Page]:
-    """The page; whatever it logs as an error, or asks of another site, fails the test."""
+    """The page; errors in its log and requests to other sites fail the test."""
     opened = browser.new_page()
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
@@ -359,7 +359,7 @@ def test_a_lost_server_is_reported_and_recovered_from(plain: Server, browser: Br
 
 
 def test_a_person_keeps_the_number(page: Page) -> None:
-    """Two faces that move, listed in another order each time, and one who leaves."""
+    """Two moving faces in varying order, and one that leaves."""
     numbers = page.evaluate(
         """async () => {
           const { Tracker } = await import("/static/camera.js");
@@ -395,7 +395,7 @@ def photos(hopper: Path) -> dict[str, Image.Image]:
     }
 
 
-# What the page does with an image, without showing it.
+# Processes an image as the page does, without showing it.
 ASK_DEVICE = """
 async (bytes) => {
   const { openDevice } = await import("/static/device.js");

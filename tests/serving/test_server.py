@@ -1,4 +1,4 @@
-"""The server under load, attack and orders to end."""
+"""The server under load, attacks and signals."""
 
 import io
 import os
@@ -93,7 +93,7 @@ def test_slow_clients_do_not_block_others(server: Server, hopper: Path) -> None:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """Receive until the server closes."""
     connection.settimeout(30)
     with connection:
         received = b""
@@ -148,7 +148,7 @@ def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
                 try:
                     statuses[predict(server, image).status_code] += 1
                 except (httpx.ConnectError, httpx.ReadError):
-                    return  # It takes no new ones; the kernel refuses, or resets, them.
+                    return  # New connections are refused or reset by the kernel.
                 except httpx.TransportError as error:
                     lost.append(error)
 

@@ -1,4 +1,4 @@
-"""Web servers on loopback, and a browser, for tests of what reads from or runs on the web."""
+"""Web servers on loopback, and a browser, for tests."""
 
 import shutil
 import threading

@@ -78,7 +78,7 @@ def unlink_as_on_windows(path: Path, missing_ok: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path, faces: Path) -> Path:
-    """A training that nothing interrupted, where files cannot be removed while they are mapped."""
+    """An uninterrupted training, where files cannot be removed while they are mapped."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "unlink", unlink_as_on_windows)
@@ -192,7 +192,7 @@ def test_an_error_at_the_start_does_not_block_the_next_try(
     with pytest.raises(ModelError):
         train(faces, replace(recipe, weights="missing.h5"), out)
     short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
-    # Nor does an unreadable image, not even one whose name is not UTF-8.
+    # Neither does an unreadable image, even if its name is not UTF-8.
     copy = tmp_path / "faces"
     shutil.copytree(faces, copy)
     Path(os.fsdecode(bytes(copy / "happy") + b"/\xff.png")).write_bytes(b"no image")

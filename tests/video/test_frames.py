@@ -68,7 +68,7 @@ def test_the_rotation_a_phone_notes_is_applied(clip: Path, tmp_path: Path) -> No
 
     assert video.size == SIZE[::-1]
     assert image.shape == (*SIZE, 3)
-    # What was above is right now.
+    # The upper part is now on the right.
     assert image[80:, -20:].mean((0, 1)) == pytest.approx((200, 30, 30), abs=25)
     assert image[80:, :20].mean((0, 1)) == pytest.approx((30, 30, 200), abs=25)
 
@@ -99,7 +99,7 @@ def test_timestamps_follow_a_variable_frame_rate(clip: Path, tmp_path: Path) -> 
 
 
 def front_loaded(clip: Path) -> bytes:
-    """The clip with its index first, as files for the web have it."""
+    """Return the clip with its index at the beginning, as for the web."""
     content = clip.read_bytes()
     start = content.index(b"moov") - 4
     index, data = bytearray(content[start:]), content[:start]
@@ -167,7 +167,7 @@ def test_frames_are_resampled_to_square_pixels(tmp_path: Path) -> None:
 
 
 def test_videos_without_timestamps_get_some(tmp_path: Path) -> None:
-    """As cameras write them: a bare stream of H.264."""
+    """A bare H.264 stream, as some cameras write it."""
     path = encode(tmp_path / "x.h264", "h264")
 
     with Video(path) as video:

@@ -42,7 +42,7 @@ def test_all_frames_are_there_at_their_rate(tmp_path: Path, suffix: str, rate: f
 
 
 def copy(source: Path, target: Path) -> None:
-    """Write an annotated copy in which nobody is seen."""
+    """Write an annotated copy without persons."""
     with Video(source) as video, annotated_video(target, video) as write:
         for frame in video.frames():
             write(frame, FrameResult(frame.time, frame.number, {}, ()))

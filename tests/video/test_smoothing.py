@@ -72,7 +72,7 @@ def test_a_wobble_about_a_boundary_changes_the_label_at_most_once(
     smoother = OneScore()
     labels = [smoother.update(0.0, start)[0]]
     for i, part in enumerate(wobble, start=1):
-        # So far apart that nothing is left of what was before.
+        # So far apart that earlier values have no influence.
         probability = 1 / (1 + math.exp(-logit(boundary) - part * HYSTERESIS))
         labels.append(smoother.update(i * 100.0, probability)[0])
 

@@ -41,7 +41,7 @@ def test_events_are_the_changes_and_nothing_else() -> None:
         (0.4, 4, 1, "changes", "sad"),
         (0.4, 4, 1, "leaves", "sad"),
     ]
-    # Who leaves is described as last seen.
+    # A person who leaves is reported as last seen.
     assert events[3].prediction.face.box[0] == 3
 
 

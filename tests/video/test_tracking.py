@@ -16,7 +16,7 @@ def face(x: float, y: float = 100, side: float = 60) -> Face:
 
 
 def test_two_who_cross_keep_their_numbers() -> None:
-    """While one hides the other, only one face is found."""
+    """While one covers the other, only one face is detected."""
     tracker = Tracker()
     for frame in range(120):
         left, right = face(100 + 4 * frame, 100), face(580 - 4 * frame, 110)

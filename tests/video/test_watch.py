@@ -1,4 +1,4 @@
-"""Watching: real frames through the real detector."""
+"""`watch` on real frames with the real detector."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def portrait() -> RgbImage:
 
 
 def frame(number: int, *pasted: tuple[RgbImage, int]) -> Frame:
-    """A frame at 10 a second: images at their left edges, on a background of colours."""
+    """A frame at 10 per second: images at given left edges, on a coloured background."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8).repeat(80, axis=0).repeat(120, axis=1)
     for picture, left in pasted:

@@ -4,13 +4,13 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from happysad.cli.quiet import quiet
+from happysad.cli.shared import Crop, CropMode, Model
 from happysad.cores import cores
 from happysad.errors import HappysadError
 
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 _COLOURS: Final = {"happy": typer.colors.YELLOW, "sad": typer.colors.BRIGHT_BLUE}
 _NAMED_SKIPS: Final = 3
-
-
-class Crop(StrEnum):
-    """What ``--crop`` takes."""
-
-    FACE = "face"
-    WHOLE = "whole"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,16 +40,8 @@ def predict(
             "standard input, image URLs; or one video or animation, camera:0, or a stream's URL.",
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A .tflite file made by happysad export; default: the bundled model."),
-    ] = None,
-    crop: Annotated[
-        Crop,
-        typer.Option(
-            help="Detect faces; or classify each whole image, which must be a crop of one face."
-        ),
-    ] = Crop.FACE,
+    model: Model = None,
+    crop: CropMode = Crop.FACE,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line instead of a table.")
     ] = False,

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from happysad.cli.predict import Crop
 from happysad.cli.quiet import quiet
-from happysad.cli.shared import CLUSTER, Address, resumable
+from happysad.cli.shared import CLUSTER, Address, Crop, CropMode, Model, resumable
 
 if TYPE_CHECKING:
     from happysad.scoring.inputs import Input
@@ -45,16 +44,8 @@ def score(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the unfinished job in DEST.")
     ] = False,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A .tflite file made by happysad export; default: the bundled model."),
-    ] = None,
-    crop: Annotated[
-        Crop,
-        typer.Option(
-            help="Detect faces; or classify each whole image, which must be a crop of one face."
-        ),
-    ] = Crop.FACE,
+    model: Model = None,
+    crop: CropMode = Crop.FACE,
     column: Annotated[
         str | None,
         typer.Option(

@@ -1,13 +1,35 @@
-"""Options and error handling shared by long-running and cluster verbs."""
+"""Options and error handling that several verbs share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
 CLUSTER: Final = "Cluster"
 """The `--help` panel of Ray options."""
+
+
+class Crop(StrEnum):
+    """Values of ``--crop``."""
+
+    FACE = "face"
+    WHOLE = "whole"
+
+
+Model: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A .tflite file made by happysad export; default: the bundled model."),
+]
+
+CropMode: TypeAlias = Annotated[
+    Crop,
+    typer.Option(
+        help="Detect faces; or classify each whole image, which must be a crop of one face."
+    ),
+]
 
 Address: TypeAlias = Annotated[
     str | None,
