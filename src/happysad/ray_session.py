@@ -11,9 +11,10 @@ from typing import Final
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Silence a deprecation warning about accelerators on nodes without any.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Notice a host that vanished without closing its connections within half a minute, not seven.
-os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "20000")
-os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "10000")
+# Notice a host that vanished without closing its connections within a minute and a half, not seven
+# minutes. Less could cut connections to processes that a busy machine delays.
+os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "30000")
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "60000")
 
 import colorama.initialise
 import ray

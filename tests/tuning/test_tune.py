@@ -53,9 +53,11 @@ def test_a_killed_search_continues_and_writes_the_best_recipe(
     out = tmp_path / "search"
     command = happysad("tune", faces, "--recipe", recipe_file, "--out", out, "--json")
     command += ["--vary", "weights=none,missing.h5", "--seeds", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    errors = tmp_path / "errors.txt"
+    with errors.open("w") as file:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
     while not list(out.glob("*/model.keras")):
-        assert process.poll() is None
+        assert process.poll() is None, errors.read_text()
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
