@@ -152,7 +152,7 @@ def overhead(folder: Path, photos: Path | None, count: int, rounds: int, whole: 
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while job.poll() is None:
         time.sleep(1)
-        for name, pids in (("driver", [job.pid]), ("worker", scoring_processes())):
+        for name, pids in (("driver", [job.pid]), ("worker", ray_processes("ray::score_chunk"))):
             most[name] = max([most[name], *map(resident, pids)])
     print(
         f"the whole command, {whole:,} images: {time.perf_counter() - start:.1f} s; memory of "
@@ -177,18 +177,6 @@ def small_chunks(folder: Path, count: int) -> None:
             out = str(folder / "out-chunks")
             score(str(album), out, resume=resume, on_chunk=on_chunk, **options)
             print(f"| {name} | {(count - 1) / (times[-1] - times[0]):.0f} |", flush=True)
-
-
-def scoring_processes() -> list[int]:
-    """Return Ray's processes that are scoring a chunk."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cmdline").read_text().startswith("ray::score_chunk"):
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
 
 
 def resident(pid: int) -> float:
@@ -230,15 +218,19 @@ def seconds_of(pid: int) -> float:
 
 def workers_of(node: Any) -> list[int]:
     """Return the worker processes of a node."""
-    raylet = node.all_processes["raylet"][0].process.pid
+    return ray_processes("ray::", node.all_processes["raylet"][0].process.pid)
+
+
+def ray_processes(prefix: str, parent: int | None = None) -> list[int]:
+    """Return the processes whose command begins with a prefix, of one parent or of any."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name = (process / "cmdline").read_text()
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            of = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if name.startswith("ray::") and parent == raylet:
+        if name.startswith(prefix) and parent in (None, of):
             found.append(int(process.name))
     return found
 

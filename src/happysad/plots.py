@@ -120,19 +120,25 @@ def square(axes: Axes, x_label: str, y_label: str) -> None:
 
 
 def plot_history(
-    rows: list[dict[str, float]], path: Path, best_epoch: int, stages: list[tuple[str, int]]
+    rows: list[dict[str, float]],
+    path: Path,
+    best_epoch: int,
+    stages: list[tuple[str, int]],
+    *,
+    svg: bool = False,
 ) -> None:
     """Plot a training's loss and accuracy by epoch.
 
     Args:
         rows: One per epoch, with ``epoch``, ``loss``, ``accuracy``, ``val_loss`` and
             ``val_accuracy``.
-        path: The PNG file; an SVG file is written beside it.
+        path: The PNG file.
         best_epoch: The epoch whose weights were kept, numbered as in ``rows``.
         stages: Each stage's name and its first epoch.
+        svg: Also write it as SVG, beside the PNG.
     """
     epochs = [row["epoch"] for row in rows]
-    with plot(path, width=11, height=4.6, svg=True) as figure:
+    with plot(path, width=11, height=4.6, svg=svg) as figure:
         for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             axes.set(title=measure.capitalize(), xlabel="epoch")
             marker = "o" if len(rows) == 1 else None
@@ -146,7 +152,8 @@ def plot_history(
                     f"epoch {epoch:.0f}: {label} {measure} {value:.4f}"
                     for epoch, value in zip(epochs, values, strict=True)
                 ]
-                add_tips(axes, epochs, values, texts, colour)
+                if svg:
+                    add_tips(axes, epochs, values, texts, colour)
             best = [row[f"val_{measure}"] for row in rows if row["epoch"] == best_epoch]
             axes.plot(
                 [best_epoch] * len(best),

@@ -5,7 +5,7 @@ import io
 import re
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -14,8 +14,6 @@ from PIL import Image
 from happysad.files import atomic_text
 from happysad.image import RgbImage
 from happysad.plots import TIP
-
-PERCENT: Final = "\u00a0%"
 
 
 def write_html(path: Path, template: str, **values: Any) -> None:

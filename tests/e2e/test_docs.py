@@ -51,6 +51,7 @@ def test_the_how_tos_work(tmp_path: Path) -> None:
     assert (tmp_path / "comparison" / "comparison.html").is_file()
     report = tmp_path / "runs" / "ours" / "evaluation-faces-test" / "report.html"
     assert "By camera" in report.read_text("utf-8")
+    assert "Loss and accuracy by epoch" in report.read_text("utf-8"), "training curves"
     assert (tmp_path / "runs" / "ours" / "model.keras").is_file()
     answers = [run_python(tmp_path, example) for example in blocks(HOW_TO, "python")]
     assert answers[0].startswith(("True ", "False ")) and "1.jpg [" in answers[1]

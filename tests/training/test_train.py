@@ -88,8 +88,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path, faces: Path
 
 def test_a_run_directory_documents_the_training(run: Path, faces: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    told = "recipe.toml split.csv skipped.csv environment.json history.csv curves.png augmented.png"
-    assert {*told.split(), "model.keras"} <= names
+    told = "recipe.toml split.csv skipped.csv environment.json history.csv curves.png curves.svg"
+    assert {*told.split(), "augmented.png", "model.keras"} <= names
     assert not {"checkpoint.npz", "crops.npy"} & names, "what training alone needs is gone"
     weights = load_network(run / "model.keras").count_params()
     assert (run / "model.keras").stat().st_size < 4.5 * weights, "the optimizer is not saved"

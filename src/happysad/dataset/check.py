@@ -1,20 +1,18 @@
 """Dataset check: unreadable, duplicate, mislabelled and otherwise doubtful images."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from happysad.classifier import Classifier
 from happysad.concurrency import map_ordered
 from happysad.cores import cores
-from happysad.dataset.duplicates import near_duplicates
+from happysad.dataset.duplicates import connected, near_duplicates
 from happysad.dataset.load import THUMBNAIL, Dataset, Skipped, load
 from happysad.errors import ImageError
 from happysad.faces import FaceDetector
@@ -177,24 +175,11 @@ def _duplicates(data: Dataset) -> Iterator[Finding]:
     kinds: tuple[tuple[Kind, bool], ...] = (("two labels", False), ("near duplicate", True))
     for kind, same_label in kinds:
         chosen = [(a, b) for a, b in pairs if a != b and (labels[a] == labels[b]) == same_label]
-        for index, representative in _components(chosen).items():
+        component = connected(np.array(chosen, np.intp).reshape(-1, 2), len(labels))
+        _, smallest = np.unique(component, return_index=True)
+        for index, representative in enumerate(smallest[component].tolist()):
             if index != representative:
                 yield _pair(kind, "nearly", data, index, representative)
-
-
-def _components(pairs: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Map each image to the smallest index of those that pairs connect it with."""
-    if not pairs:
-        return {}
-    one, two = np.array(pairs).T
-    size = int(max(one.max(), two.max())) + 1
-    graph = coo_array((np.ones(len(one)), (one, two)), (size, size))
-    _, component = connected_components(graph, directed=False)
-    smallest: dict[int, int] = {}
-    return {
-        index: smallest.setdefault(int(component[index]), index)
-        for index in sorted({*one.tolist(), *two.tolist()})
-    }
 
 
 def _pair(kind: Kind, relation: str, data: Dataset, index: int, other: int) -> Finding:

@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 TOLERANCE: Final = 0.25
 """Largest mean difference of two near duplicates, in standard deviations of the grey levels.
@@ -46,6 +48,21 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
             same = _difference(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]) <= TOLERANCE
             found.append(np.sort(pairs[same], axis=1))
     return np.unique(np.concatenate(found), axis=0)
+
+
+def connected(edges: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
+    """Number the connected components of a graph.
+
+    Args:
+        edges: ``int [E, 2]``: pairs of nodes.
+        count: Number of nodes.
+
+    Returns:
+        ``int [count]``: each node's component.
+    """
+    graph = coo_array((np.ones(len(edges)), edges.T), shape=(count, count))
+    component: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
+    return component
 
 
 def _hashes(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

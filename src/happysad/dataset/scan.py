@@ -102,13 +102,22 @@ def scan(
     elif (folder / GROUPS_FILE).is_file():
         groups = read_groups(folder, names)
         samples = [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
-    if exclude is not None:
-        excluded = match_rows(exclude, read_table(exclude, ("path",)), names, folder=folder)
-        samples = [sample for index, sample in enumerate(samples) if index not in excluded]
-        for label, name in enumerate(LABELS):
-            if not any(sample.label == label for sample in samples):
-                raise DatasetError(f"{exclude}: no {name} images are left; remove some rows")
-    return samples
+    return samples if exclude is None else without_excluded(folder, samples, exclude)
+
+
+def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> list[Sample]:
+    """Return a dataset's samples without those that a CSV file with the column ``path`` lists.
+
+    Raises:
+        DatasetError: The file cannot be read, a row matches no image, or a class has none left.
+    """
+    names = [sample.path.relative_to(folder).as_posix() for sample in samples]
+    excluded = match_rows(exclude, read_table(exclude, ("path",)), names, folder=folder)
+    kept = [sample for index, sample in enumerate(samples) if index not in excluded]
+    for label, name in enumerate(LABELS):
+        if not any(sample.label == label for sample in kept):
+            raise DatasetError(f"{exclude}: no {name} images are left; remove some rows")
+    return kept
 
 
 def images_below(folder: Path) -> Iterator[Path]:

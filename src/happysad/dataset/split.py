@@ -8,10 +8,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from happysad.dataset.duplicates import near_duplicates
+from happysad.dataset.duplicates import connected, near_duplicates
 from happysad.dataset.load import Dataset
 from happysad.dataset.scan import OTHER
 from happysad.errors import DatasetError
@@ -103,10 +101,7 @@ def _clusters(dataset: Dataset) -> npt.NDArray[np.intp]:
         if sample.group is not None
     ]
     edges = np.concatenate([pairs, np.array(members, np.intp).reshape(-1, 2)])
-    nodes = len(contents) + len(groups)
-    graph = coo_array((np.ones(len(edges)), edges.T), shape=(nodes, nodes))
-    component: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
-    return component[content]
+    return connected(edges, len(contents) + len(groups))[content]
 
 
 def _seeded(seed: int, digest: str) -> str:

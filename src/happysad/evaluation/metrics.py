@@ -86,9 +86,9 @@ def compute_metrics(
     """Compute the metrics of predicted probabilities.
 
     A precision where nothing was predicted as that class is 0. With one class only, the metrics
-    that need both are None. The intervals are percentile bootstrap
-    intervals over the images (Efron and Tibshirani 1993); resampling adds noise to the calibration
-    error and so biases it upwards, therefore an interval is widened where it misses the value.
+    that need both are None. The intervals are percentile bootstrap intervals over the images (Efron
+    and Tibshirani 1993); resampling adds noise to the calibration error and so biases it upwards,
+    therefore an interval is widened where it misses the value.
 
     Args:
         labels: ``[N]``, 0 = sad, 1 = happy.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from happysad.evaluation.metrics import Difference, Estimate, Metrics
 from happysad.evaluation.mistakes import Mistake
 from happysad.prediction import LABELS
-from happysad.reports import PERCENT, inline_svg, png_url, write_html
+from happysad.reports import inline_svg, png_url, write_html
 from happysad.training.run import Run
 
 CHARTS: Final = (
@@ -90,6 +90,7 @@ FIGURES: Final = {
 }
 """Title and meaning of each metric, in the order of the table."""
 
+_PERCENT: Final = "\u00a0%"
 _SHARES: Final = ("accuracy", "precision", "recall", "f1", "uncertain")
 
 
@@ -198,7 +199,7 @@ def format_difference(name: str, difference: Estimate) -> dict[str, Any]:
     """Format a difference and its interval; ``clear`` tells whether the interval excludes 0."""
     if difference.value is None or difference.low is None or difference.high is None:
         return {"difference": "not defined", "interval": "", "clear": False}
-    share = format_value(name, 0.0).endswith(PERCENT)
+    share = format_value(name, 0.0).endswith(_PERCENT)
     value, low, high = (
         (f"{100 * each:+.1f}" if share else f"{each:+.3f}").replace("-", "\u2212")
         for each in (difference.value, difference.low, difference.high)
@@ -240,7 +241,7 @@ def format_value(name: str, value: float | None) -> str:
 
 def format_percent(share: float | None) -> str:
     """Format a share as a percentage with one decimal."""
-    return "not defined" if share is None else f"{100 * share:.1f}{PERCENT}"
+    return "not defined" if share is None else f"{100 * share:.1f}{_PERCENT}"
 
 
 def format_interval(name: str, estimate: Estimate) -> str:
@@ -248,4 +249,4 @@ def format_interval(name: str, estimate: Estimate) -> str:
     if estimate.value is None:
         return ""
     low, high = format_value(name, estimate.low), format_value(name, estimate.high)
-    return f"{low.removesuffix(PERCENT)}–{high}"
+    return f"{low.removesuffix(_PERCENT)}–{high}"

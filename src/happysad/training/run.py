@@ -22,8 +22,8 @@ class Run:
     """The paths of a run directory, and how its small files are written and read.
 
     ``recipe.toml``, ``environment.json`` (versions, dataset, result), ``split.csv`` (manifest),
-    ``skipped.csv``, ``augmented.png``, ``history.csv``, ``curves.png``, while training goes on
-    ``checkpoint.npz`` and ``crops.npy``, and ``model.keras`` once it is finished.
+    ``skipped.csv``, ``augmented.png``, ``history.csv``, ``curves.png``; during the training
+    ``checkpoint.npz`` and ``crops.npy``; once it is finished ``curves.svg`` and ``model.keras``.
     """
 
     def __init__(self, path: Path) -> None:

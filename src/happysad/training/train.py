@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from happysad.dataset.load import Dataset, load
-from happysad.dataset.scan import scan
+from happysad.dataset.scan import scan, without_excluded
 from happysad.dataset.split import split, write_manifest
 from happysad.errors import DatasetError
 from happysad.files import atomic, atomic_csv
@@ -88,10 +88,10 @@ def train(
         ModelError: The initial weights are not available.
     """
     # Before anything slow, such as a download of weights.
-    images = len(scan(dataset_folder, group_pattern=group_pattern, others=recipe.others))
+    samples = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
     excluded = 0
     if exclude is not None:
-        excluded = images - len(scan(dataset_folder, others=recipe.others, exclude=exclude))
+        excluded = len(samples) - len(without_excluded(dataset_folder, samples, exclude))
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
     if run.finished:
@@ -140,9 +140,10 @@ def train(
 
     data = _some(Data(dataset.crops, dataset.shares, validation), recipe.images, recipe.seed)
     progress = fit(network, data, recipe, run.checkpoint, finished)
-    # Again: a process killed right after the last checkpoint has not written that epoch.
+    # Again: a process killed right after the last checkpoint has not written that epoch. SVG takes
+    # longer than PNG, and is written only here.
     run.write_history(progress.history)
-    _draw_curves(run, progress, recipe)
+    _draw_curves(run, progress, recipe, svg=True)
     best = progress.history[progress.best_epoch - 1]
     _, held_back = mostly_happy_or_sad(data.shares[data.validation])
     run.note(
@@ -207,14 +208,14 @@ def _draw_augmented(run: Run, dataset: Dataset, recipe: Recipe, chosen: Indices)
     contact_sheet(np.stack(crops), captions, run.augmented, columns=8, title=title)
 
 
-def _draw_curves(run: Run, progress: Progress, recipe: Recipe) -> None:
+def _draw_curves(run: Run, progress: Progress, recipe: Recipe, *, svg: bool = False) -> None:
     rows = [asdict(row) for row in progress.history]
     stages = []
     for number, stage in enumerate(recipe.stages, start=1):
         epochs = [row.epoch for row in progress.history if row.stage == number]
         if epochs:
             stages.append((stage.layers, epochs[0]))
-    plot_history(rows, run.curves, progress.best_epoch, stages)
+    plot_history(rows, run.curves, progress.best_epoch, stages, svg=svg)
 
 
 def _log_for_tensorboard(run: Run, progress: Progress) -> None:
