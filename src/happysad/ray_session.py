@@ -16,8 +16,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "30000")
 os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "60000")
 
-import colorama.initialise
 import ray
+
+# Ray bundles this module, and makes it importable itself.
+import colorama.initialise  # isort: skip
 
 from happysad.errors import HappysadError
 
