@@ -9,7 +9,7 @@ READY := .venv/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.vers
 help:
 	@echo "make demo   set up, then run the whole chain offline on drawn faces"
 	@echo "make test   set up, then run the tests"
-	@echo "make check  lint and types"
+	@echo "make check  lint, types and declared dependencies"
 	@echo "make format rewrite the code in the project's format"
 	@echo "make fuzz   a hundred thousand damaged files and requests (some minutes)"
 	@echo "make bench  run the benchmarks that need no dataset"
@@ -38,6 +38,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry src
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
