@@ -1,12 +1,18 @@
 """Face detection: recall, false detections and time on a mixed set of images.
 
     python benchmarks/detection.py shared/data/portraits [--photos FOLDER] [--against SRC]
+        [--haar] [--mediapipe PYTHON]
 
 Scenes are composed of portraits (one face each) pasted into images without people: one face,
-groups, small faces, tilted faces, none. With --photos, a folder of photographs is timed, too; what
-counts there as found is what the other detector finds. --against names the ``src`` folder of
-another version of happysad, whose detector then takes turns with this one. One thread each; the
-image is decoded before the clock starts.
+groups, small faces, tilted faces, none. With --photos, a folder of photographs with a face each is
+run, too: "found" are then images with a detection. Others take turns with this detector:
+
+- --against: of another version of happysad, by its ``src`` folder;
+- --haar: OpenCV's cascade with the settings of fer 25.10;
+- --mediapipe: MediaPipe's short- and full-range detectors, by an interpreter with mediapipe
+  0.10.21, the last one with the models inside.
+
+One thread each; the image is decoded before the clock starts.
 """
 
 import argparse
@@ -43,26 +49,64 @@ GROUNDS: Final = (
 )
 SIZE: Final = (640, 480)
 
-WORKER: Final = """
-import pickle, sys, time
+# Each defines open_image(content), which is not timed, and detect(image), which returns boxes.
+HAPPYSAD: Final = """
 import happysad.faces
-from happysad.image import open_image
+import happysad.image
 try:
     import cv2
     cv2.setNumThreads(1)
 except ImportError:
     pass
 detector = happysad.faces.FaceDetector()
+def open_image(content):
+    image = happysad.image.open_image(content)
+    image.pixels(640)
+    return image
+def detect(image):
+    return [face.box for face in detector.detect(image)]
+"""
+HAAR: Final = """
+import cv2
+import numpy as np
+cv2.setNumThreads(1)
+cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+def open_image(content):
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+def detect(image):
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return [
+        tuple(map(float, box))
+        for box in cascade.detectMultiScale(
+            grey, scaleFactor=1.1, minNeighbors=5, flags=cv2.CASCADE_SCALE_IMAGE, minSize=(50, 50)
+        )
+    ]
+"""
+MEDIAPIPE: Final = """
+import io
+import numpy as np
+from PIL import Image
+from mediapipe.python.solutions.face_detection import FaceDetection
+detector = FaceDetection(model_selection={model}, min_detection_confidence=0.5)
+def open_image(content):
+    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+def detect(image):
+    height, width = image.shape[:2]
+    found = detector.process(image).detections or ()
+    boxes = [face.location_data.relative_bounding_box for face in found]
+    return [(b.xmin * width, b.ymin * height, b.width * width, b.height * height) for b in boxes]
+"""
+LOOP: Final = """
+import pickle, sys, time
 while True:
     content = pickle.load(sys.stdin.buffer)
     times = []
     for _ in range(2):
         image = open_image(content)
-        image.pixels(640)
         start = time.perf_counter()
-        faces = detector.detect(image)
+        boxes = detect(image)
         times.append(time.perf_counter() - start)
-    pickle.dump((min(times), [face.box for face in faces]), sys.stdout.buffer)
+    pickle.dump((min(times), boxes), sys.stdout.buffer)
     sys.stdout.buffer.flush()
 """
 
@@ -144,13 +188,15 @@ class Composer:
 class Worker:
     """A detector in a process of its own."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(
+        self, code: str, *, source: Path | None = None, python: str = sys.executable
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
+            [python, "-c", code + LOOP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(source)},
+            env={**os.environ, "PYTHONPATH": str(source or "")},
         )
 
     def detect(self, content: bytes) -> tuple[float, list[Box]]:
@@ -188,17 +234,19 @@ def report(kind: str, scenes: list[Scene], workers: list[Worker]) -> None:
             which = (number + i) % len(workers)
             seconds, boxes = workers[which].detect(scene.content)
             totals[which].seconds.append(seconds)
-            count(boxes, scene.faces or [], totals[which])
-        faces += len(scene.faces or [])
-    cells = [kind, str(len(scenes)), str(faces) if scenes[0].faces is not None else ""]
+            if scene.faces is None:
+                totals[which].found += bool(boxes)
+                totals[which].false += max(0, len(boxes) - 1)
+            else:
+                count(boxes, scene.faces, totals[which])
+        faces += 1 if scene.faces is None else len(scene.faces)
+    cells = [kind, str(len(scenes)), str(faces)]
     for total in totals:
-        known = scenes[0].faces is not None
-        cells += [str(total.found), str(total.false)] if known else ["", str(total.false)]
         times = [1000 * seconds for seconds in total.seconds]
-        cells.append(f"{statistics.median(times):.1f}, {np.quantile(times, 0.9):.1f}")
-    if len(totals) == 2:
-        ratio = statistics.median(totals[1].seconds) / statistics.median(totals[0].seconds)
-        cells.append(f"{ratio:.2f}")
+        median, high = statistics.median(times), np.quantile(times, 0.9)
+        cells.append(f"{total.found}, {total.false}, {median:.1f}, {high:.1f}")
+    first = statistics.median(totals[0].seconds)
+    cells += [f"{statistics.median(total.seconds) / first:.2f}" for total in totals[1:]]
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -206,23 +254,33 @@ def main() -> None:
     """Read the command line, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("portraits", type=Path)
-    parser.add_argument("--photos", type=Path, help="a folder of photographs to time")
+    parser.add_argument("--photos", type=Path, help="a folder of photographs with a face each")
     parser.add_argument("--against", type=Path, help="src folder of another version")
+    parser.add_argument("--haar", action="store_true", help="OpenCV's cascade, as fer uses it")
+    parser.add_argument("--mediapipe", help="an interpreter with mediapipe 0.10.21")
     parser.add_argument("--scenes", type=int, default=40, help="scenes of each kind")
     arguments = parser.parse_args()
-    sources = [Path(__file__).parents[1] / "src", arguments.against]
-    workers = [Worker(source) for source in sources if source]
-    heads = ["found", "false", "median, p90 in ms"]
-    titles = [f"{head}{other}" for other in ("", " (other)")[: len(workers)] for head in heads]
-    titles = ["kind", "images", "faces", *titles, *(["ratio"] if arguments.against else [])]
+    workers = {"happysad": Worker(HAPPYSAD, source=Path(__file__).parents[1] / "src")}
+    if arguments.against:
+        workers["other"] = Worker(HAPPYSAD, source=arguments.against)
+    if arguments.haar:
+        workers["Haar"] = Worker(HAAR)
+    if arguments.mediapipe:
+        for model, name in enumerate(("MediaPipe, short range", "MediaPipe, full range")):
+            code = MEDIAPIPE.replace("{model}", str(model))
+            workers[name] = Worker(code, python=arguments.mediapipe)
+    ratios = [f"{name}: ratio" for name in list(workers)[1:]]
+    titles = ["kind", "images", "faces", *workers, *ratios]
+    print("Each: found, false, median and 90th percentile of the time in ms\n")
     print(f"| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|")
     paths = sorted(arguments.portraits.rglob("*.jpg"))
     random.Random(0).shuffle(paths)  # noqa: S311
     for kind, scenes in Composer(paths, 0).scenes(arguments.scenes):
-        report(kind, scenes, workers)
+        report(kind, scenes, list(workers.values()))
     if arguments.photos:
         files = sorted(path for path in arguments.photos.iterdir() if path.is_file())
-        report("photographs", [Scene(path.read_bytes(), None) for path in files], workers)
+        photos = [Scene(path.read_bytes(), None) for path in files]
+        report("photographs", photos, list(workers.values()))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 from release import dark, rolled, small
 
 from happysad.classifier import Classifier
+from happysad.crops import fit_square
 from happysad.dataset.cartoon import Pen
-from happysad.image import RgbImage, fit_square
+from happysad.image import RgbImage
 from happysad.prediction import Scores
 
 SIDE = 384

@@ -6,7 +6,8 @@ from PIL import Image
 
 from happysad.copies import AnnotatedCopies
 from happysad.errors import HappysadError
-from happysad.image import SUFFIXES, RgbImage, read_image
+from happysad.image import RgbImage, read_image
+from happysad.image_formats import SUFFIXES
 
 RED: RgbImage = np.full((40, 50, 3), (200, 30, 30), np.uint8)
 

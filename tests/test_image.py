@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from happysad.crops import fit_square
 from happysad.errors import ImageError
-from happysad.image import FORMATS, HEADER_BYTES, fit_square, image_format, open_image, read_image
+from happysad.image import open_image, read_image
+from happysad.image_formats import FORMATS, HEADER_BYTES, image_format
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 

@@ -11,7 +11,8 @@ from PIL import Image
 from happysad.download import URLS
 from happysad.errors import HappysadError
 from happysad.files import atomic
-from happysad.image import SUFFIXES, RgbImage
+from happysad.image import RgbImage
+from happysad.image_formats import SUFFIXES
 from happysad.sources import STDIN, is_glob, split_glob
 
 _WRITABLE: Final = frozenset(

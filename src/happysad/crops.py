@@ -1,4 +1,4 @@
-"""Square, upright crops of detected faces."""
+"""Square crops, of detected faces and of whole images."""
 
 import math
 from collections.abc import Sequence
@@ -159,3 +159,22 @@ def _reflect(start: int, stop: int, length: int) -> npt.NDArray[np.intp]:
     period = max(1, 2 * (length - 1))
     indices = np.arange(start, stop) % period
     return np.minimum(indices, period - indices) if length > 1 else np.zeros_like(indices)
+
+
+def fit_square(image: RgbImage, size: int) -> RgbImage:
+    """Crop the largest centred square and resize it.
+
+    Args:
+        image: ``uint8 [height, width, 3]``, RGB.
+        size: Side of the crop in pixels.
+
+    Returns:
+        ``uint8 [size, size, 3]``, RGB.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    crop = Image.fromarray(image).resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(crop)

@@ -10,10 +10,11 @@ from typing import Any, Literal, overload
 from happysad.classifier import Classifier
 from happysad.concurrency import map_ordered
 from happysad.cores import cores
-from happysad.crops import crop_faces
+from happysad.crops import crop_faces, fit_square
 from happysad.errors import ImageError
 from happysad.faces import FaceDetector, is_doubtful
-from happysad.image import FORMATS, MAX_PIXELS, LazyImage, Source, fit_square, open_image
+from happysad.image import MAX_PIXELS, LazyImage, Source, open_image
+from happysad.image_formats import FORMATS
 from happysad.prediction import Face, ImageResult, Prediction, Scores
 from happysad.sources import FoundImage
 

@@ -9,7 +9,7 @@ from typing import Final
 from happysad.cores import cores
 from happysad.errors import HappysadError
 
-LIGHT: Final = ("ai_edge_litert", "numpy", "PIL", "pillow_heif", "rich", "typer")
+LIGHT: Final = ("ai_edge_litert", "numpy", "PIL", "pi_heif", "rich", "typer")
 
 EXTRAS: Final = {
     "cluster": ("ray", "jinja2", "pandas", "pyarrow"),

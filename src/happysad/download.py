@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import IO, Final
 
 from happysad.errors import ImageError
-from happysad.image import HEADER_BYTES, image_format
+from happysad.image_formats import HEADER_BYTES, image_format
 
 URLS: Final = ("http://", "https://")
 

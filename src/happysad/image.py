@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from happysad.errors import ImageError
+from happysad.image_formats import FORMATS, HEADER_BYTES, NAMES, image_format
 
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
 """``uint8 [height, width, 3]``, RGB, pixel values 0–255 as decoded."""
@@ -25,31 +26,6 @@ or ``[height, width, 1]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
 MAX_SIDE: Final = 65_535
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF", "TIFF")
-SUFFIXES: Final = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif",
-    ".jp2", ".jpx", ".bmp", ".gif", ".tif", ".tiff",
-})  # fmt: skip
-HEADER_BYTES: Final = 32
-"""Length of a file's beginning that `image_format` needs."""
-
-_NAMES: Final = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000"}
-_SIGNATURES: Final = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
-    b"\xff\x4f\xff\x51": "JPEG2000",
-}
-_BRANDS: Final = {
-    b"avif": "AVIF",
-    b"avis": "AVIF",
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
-}
 _ORIENTATION: Final = 0x0112
 # Quarter turns to the left, and whether the image is mirrored afterwards.
 _TURNS: Final[dict[object, tuple[int, bool]]] = {
@@ -67,21 +43,6 @@ _AT_ONCE: Final = 16_000_000
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 # Bits per pixel of cameras' and scanners' grey images that are stored in 16 or 32 bits.
 _DEPTHS: Final = (8, 10, 12, 14, 16)
-
-
-def image_format(header: bytes) -> str | None:
-    """Recognise an image file by its first `HEADER_BYTES` bytes.
-
-    Returns:
-        One of `FORMATS`; None for anything else.
-    """
-    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
-        return "WEBP"
-    if header[4:8] == b"ftyp":
-        # The major brand may be a generic one, followed by the compatible brands.
-        brands = (header[8:12], *(header[i : i + 4] for i in range(16, len(header), 4)))
-        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
-    return next((name for start, name in _SIGNATURES.items() if header.startswith(start)), None)
 
 
 def read_image(
@@ -230,7 +191,7 @@ class LazyImage:
             limit = f"over the limit of {self._max_pixels / 1e6:g} million pixels"
             raise ImageError(limit, self._name) from error
         except UnidentifiedImageError as error:
-            names = [_NAMES.get(name, name) for name in self._formats]
+            names = [NAMES.get(name, name) for name in self._formats]
             known = f"{', '.join(names[:-1])} or {names[-1]}" if names[1:] else names[0]
             raise ImageError(
                 f"cannot be read (not an image, or not {known}; convert it to JPEG)", self._name
@@ -243,10 +204,10 @@ class LazyImage:
 
 def _register_heif() -> None:
     try:
-        import pillow_heif
+        import pi_heif
     except ImportError as error:
-        raise ImageError("HEIC needs pillow-heif; pip install pillow-heif") from error
-    pillow_heif.register_heif_opener()
+        raise ImageError("HEIC needs pi-heif; pip install pi-heif") from error
+    pi_heif.register_heif_opener()
 
 
 def _read_file(file: Any) -> bytes:
@@ -343,22 +304,3 @@ def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def fit_square(image: RgbImage, size: int) -> RgbImage:
-    """Crop the largest centred square and resize it.
-
-    Args:
-        image: ``uint8 [height, width, 3]``, RGB.
-        size: Side of the crop in pixels.
-
-    Returns:
-        ``uint8 [size, size, 3]``, RGB.
-    """
-    height, width = image.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    crop = Image.fromarray(image).resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(crop)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from happysad.download import URLS, download
-from happysad.image import HEADER_BYTES, SUFFIXES, image_format
+from happysad.image_formats import HEADER_BYTES, SUFFIXES, image_format
 
 STDIN: Final = "-"
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from happysad.crops import fit_square
 from happysad.dataset.load import load
 from happysad.errors import DatasetError
-from happysad.image import fit_square, read_image
+from happysad.image import read_image
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 from happysad import Classifier, DatasetError, ModelError
 from happysad.classifier import PRECISIONS, Precision
 from happysad.cli.export import register
+from happysad.crops import fit_square
 from happysad.dataset.load import load
 from happysad.dataset.split import split, write_manifest
 from happysad.dataset.synthetic import make_dataset
 from happysad.export.comparison import Comparison
 from happysad.export.export import ExportResult, Reference, export_run, measure, write_checked
-from happysad.image import fit_square, read_image
+from happysad.image import read_image
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
 from happysad.training.run import Run

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from web import accessibility_violations, chromium
 
 from happysad import Detector
 from happysad.errors import HappysadError, StoreError
 from happysad.records import FaceRecord, ImageRecord, ScoresRecord, image_record
+from happysad.scoring.contact_sheet import EACH, contact_sheet
 from happysad.scoring.job import Job
 from happysad.scoring.score import ScoringResult, load_model, score
 from happysad.scoring.summary import ScoringSummary
@@ -101,6 +103,15 @@ def test_lists_tars_and_parquet_files_are_sources(
     assert len(answers) == 1
     assert "no such file" in rows[2]["error"] and "cannot be read" in rows[9]["error"]
     assert outcome.summary.counts.errors == 6 and outcome.summary.counts.statuses["ok"] == 7
+
+    def shown() -> set[str]:
+        samples = contact_sheet(str(tmp_path / "out"), outcome.job).values()
+        return {face.uri.removeprefix(f"{tmp_path}/") for faces in samples for face in faces}
+
+    scored = {name for name, status in called if status == "ok"}
+    assert shown() == scored
+    (tmp_path / "b.jpg").unlink()
+    assert shown() == scored - {"b.jpg"}
 
 
 def test_chunks_of_a_killed_worker_and_a_killed_node_are_scored_again_once(
@@ -206,6 +217,12 @@ def test_a_killed_job_continues_with_its_remaining_chunks(
     assert facts["failures"][0]["uri"] == str(album / "123.jpg")
     report = (tmp_path / "report.html").read_text("utf-8")
     assert str(album / "123.jpg") in report and "http" not in report
+    samples = {label: min(EACH, count) for label, count in facts["labels"].items()}
+    assert report.count("<figure") == sum(samples.values()) > 0
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto((tmp_path / "report.html").as_uri())
+        assert not accessibility_violations(page)
 
 
 def test_images_and_rows_may_be_in_an_object_store(

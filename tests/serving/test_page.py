@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 from running import Server, serving
-from web import QuietHandler, web
+from web import QuietHandler, accessibility_violations, web
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
@@ -356,6 +356,54 @@ def test_a_lost_server_is_reported_and_recovered_from(plain: Server, browser: Br
     page.context.set_offline(False)
     expect(page.locator("#trouble")).to_be_hidden(timeout=30_000)
     page.close()
+
+
+def test_a_photo_can_be_enlarged(page: Page, hopper: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.set_input_files("#files", hopper)
+    expect_summary(page, "1 face in 1 photo")
+    small = page.locator("#image").bounding_box()
+    page.get_by_role("button", name="Enlarge").click()
+    large = page.get_by_role("img", name=hopper.name, exact=True).bounding_box()
+    assert small and large and large["width"] == 512 > small["width"]
+    page.keyboard.press("Escape")
+    expect(page.locator("#large")).to_be_hidden()
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_text_is_no_image(page: Page, kind: str) -> None:
+    page.evaluate(
+        """(kind) => {
+          const data = new DataTransfer();
+          data.setData("text/plain", "a link");
+          const event = kind === "drop"
+            ? new DragEvent("drop", { dataTransfer: data })
+            : new ClipboardEvent("paste", { clipboardData: data });
+          document.dispatchEvent(event);
+        }""",
+        kind,
+    )
+    expect(page.locator("#status.error")).to_have_text(re.compile("image"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page(page: Page, scheme: str, hopper: Path) -> None:
+    page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
+    assert not accessibility_violations(page)
+    page.get_by_role("button", name="a group").click()
+    expect_summary(page, "3 faces in 1 photo")
+    page.set_input_files("#files", Path(__file__))
+    expect_summary(page, "0 faces in 0 photos; 1 without an answer")
+    assert not accessibility_violations(page)
+    page.locator("#photos button").last.click()
+    page.get_by_text("Use this server from a program").click()
+    assert not accessibility_violations(page)
+    page.get_by_role("button", name="Enlarge").click()
+    assert not accessibility_violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    assert not accessibility_violations(page)
 
 
 def test_a_person_keeps_the_number(page: Page) -> None:

@@ -58,7 +58,11 @@ def score(
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the summary as an HTML file.", dir_okay=False),
+        typer.Option(
+            metavar="FILE",
+            help="Write a summary with faces of each label as an HTML file.",
+            dir_okay=False,
+        ),
     ] = None,
     address: Address = None,
     workers: Annotated[
@@ -69,7 +73,7 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Maximum number of images in one Parquet file. Default: 1000, or less for few "
+            help="Maximum number of images in one Parquet file. Default: 5000, or less for few "
             "images.",
             rich_help_panel=CLUSTER,
         ),

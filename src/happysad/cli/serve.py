@@ -160,7 +160,7 @@ def serve(
 
 def _parse_formats(formats: str | None) -> tuple[str, ...]:
     from happysad.errors import HappysadError
-    from happysad.image import FORMATS
+    from happysad.image_formats import FORMATS
 
     names = FORMATS if formats is None else tuple(formats.upper().replace(" ", "").split(","))
     unknown = [name for name in names if name not in FORMATS]

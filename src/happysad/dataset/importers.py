@@ -17,7 +17,8 @@ from happysad.dataset.tables import match_rows
 from happysad.dataset.votes import VOTES_FILE, read_shares
 from happysad.errors import DatasetError, ImageError
 from happysad.files import atomic_csv, atomic_folder
-from happysad.image import HEADER_BYTES, image_format, read_image
+from happysad.image import read_image
+from happysad.image_formats import HEADER_BYTES, image_format
 from happysad.prediction import LABELS
 from happysad.progress import track
 

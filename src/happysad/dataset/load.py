@@ -15,10 +15,11 @@ from PIL import Image
 
 from happysad.concurrency import map_ordered
 from happysad.cores import cores
+from happysad.crops import fit_square
 from happysad.dataset.scan import Sample, classes, scan
 from happysad.errors import DatasetError, ImageError
 from happysad.files import convert_os_errors
-from happysad.image import fit_square, read_image
+from happysad.image import read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
 

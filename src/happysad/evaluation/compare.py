@@ -17,12 +17,13 @@ from typing import Final
 
 import numpy as np
 
+from happysad.crops import fit_square
 from happysad.errors import DatasetError, HappysadError
 from happysad.evaluation.evaluate import Evaluation, evaluate
 from happysad.evaluation.metrics import Difference, paired_difference
 from happysad.evaluation.report import DIFFERENCES, write_comparison
 from happysad.files import atomic_text
-from happysad.image import fit_square, read_image
+from happysad.image import read_image
 from happysad.plots import contact_sheet
 from happysad.prediction import LABELS
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from happysad import __version__
 from happysad.classifier import Classifier, ModelInfo, Precision
-from happysad.crops import CROP_MARGIN
+from happysad.crops import CROP_MARGIN, fit_square
 from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
 from happysad.export.calibration import calibrated_scores, choose_threshold, fit_temperature
@@ -30,7 +30,7 @@ from happysad.export.convert import (
 )
 from happysad.export.metadata import add_metadata
 from happysad.files import atomic, atomic_text, convert_os_errors
-from happysad.image import fit_square, read_image
+from happysad.image import read_image
 from happysad.prediction import LABELS
 from happysad.progress import track
 from happysad.training.network import load_network

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from happysad.concurrency import map_ordered
 from happysad.errors import ImageError, StoreError
-from happysad.image import HEADER_BYTES, SUFFIXES, image_format
+from happysad.image_formats import HEADER_BYTES, SUFFIXES, image_format
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
     BLOCK,

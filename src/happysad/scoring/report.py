@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from happysad.reports import write_html
+from happysad.scoring.contact_sheet import contact_sheet
 from happysad.scoring.score import ScoringResult
+from happysad.scoring.storage import absolute
 from happysad.scoring.summary import bin_name
 
 
@@ -17,6 +19,7 @@ def write_report(path: Path, result: ScoringResult, dest: str) -> None:
 
     Raises:
         HappysadError: It cannot be written.
+        StoreError: The store of the rows or images does not respond.
     """
     histogram = result.summary.histogram
     write_html(
@@ -29,4 +32,5 @@ def write_report(path: Path, result: ScoringResult, dest: str) -> None:
         settings=result.job.settings,
         chunks=result.job.chunks,
         dest=dest,
+        samples=contact_sheet(absolute(dest), result.job),
     )

@@ -33,7 +33,7 @@ from happysad.scoring.summary import ScoringSummary
 from happysad.scoring.worker import score_chunk
 from happysad.sources import SkippedFiles
 
-CHUNK_SIZE: Final = 1000
+CHUNK_SIZE: Final = 5000
 """Default maximum of images in a chunk."""
 
 # Few images are divided into at least this many chunks per worker, so that all end together.

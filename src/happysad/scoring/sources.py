@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from happysad.concurrency import map_ordered
 from happysad.errors import HappysadError
-from happysad.image import SUFFIXES
+from happysad.image_formats import SUFFIXES
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import convert_store_errors, is_remote, locate, reason
 from happysad.scoring.tables import table_inputs

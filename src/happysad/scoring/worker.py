@@ -54,6 +54,11 @@ _SUMMARY: Final = b"happysad.summary"
 _ROW_GROUP: Final = 1000
 
 
+def chunk_uri(dest: str, number: int) -> str:
+    """Return the URI of a chunk's rows."""
+    return f"{dest}/part-{number:06}.parquet"
+
+
 def score_chunk(
     dest: str, job: Job, model: bytes, number: int, inputs: Sequence[Input], isolated: bool
 ) -> ScoringSummary:
@@ -72,7 +77,7 @@ def score_chunk(
         HappysadError: This node does not see the job's folder, or the file cannot be written.
     """
     _check_folder(dest, job.fingerprint)
-    uri = f"{dest}/part-{number:06}.parquet"
+    uri = chunk_uri(dest, number)
     if exists(uri):
         return _summary(uri, job)
     start, summary = time.perf_counter(), ScoringSummary()
@@ -152,14 +157,13 @@ def _rows(
     images: Iterator[ImageFile], predict: Predict, number: int, summary: ScoringSummary
 ) -> Iterator[dict[str, Any]]:
     for image in images:
-        # Parquet holds UTF-8 only; other bytes of names are written as \udc80 to \udcff.
-        uri = _utf8(image.uri)
+        uri = utf8(image.uri)
         if image.skipped:
             summary.skipped.add(uri)
             continue
         size = sha256 = None
         if image.content is None:
-            result = ImageResult(uri, error=ImageError(_utf8(image.problem)))
+            result = ImageResult(uri, error=ImageError(utf8(image.problem)))
         else:
             result = predict(image.content)
             size, sha256 = len(image.content), hashlib.sha256(image.content).hexdigest()
@@ -170,5 +174,6 @@ def _rows(
         yield dict(record) | {"uri": uri, "sha256": sha256, "size": size}
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
+    """Return text as Parquet holds it: other bytes than UTF-8 are written as escape sequences."""
     return text.encode("utf-8", "backslashreplace").decode()

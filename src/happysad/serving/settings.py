@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from happysad.errors import HappysadError
-from happysad.image import FORMATS, MAX_PIXELS
+from happysad.image import MAX_PIXELS
+from happysad.image_formats import FORMATS
 from happysad.released import FOLDER, MODEL
 
 VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"

@@ -6,7 +6,7 @@ from typing import Final
 from PIL import Image
 
 from happysad.download import URLS, is_image_url
-from happysad.image import HEADER_BYTES, image_format
+from happysad.image_formats import HEADER_BYTES, image_format
 
 SUFFIXES: Final = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob",

@@ -193,6 +193,14 @@ $("samples").addEventListener("click", async ({ target }) => {
   const response = await fetch(`samples/${name}.jpg`);
   addPhotos([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
 });
+$("enlarge").addEventListener("click", () => {
+  const { name, canvas, record } = view.photo;
+  const large = $("large").querySelector("canvas");
+  draw(large, canvas, record);
+  large.setAttribute("aria-label", name);
+  $("large").showModal();
+});
+$("large").addEventListener("click", () => $("large").close());
 $("downloads").addEventListener("click", ({ target }) => save(target.dataset.save));
 $("clear").addEventListener("click", clear);
 $("drop").addEventListener("click", ({ target }) => {
@@ -202,10 +210,17 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop") addPhotos([...event.dataTransfer.files]);
+    if (name !== "drop") return;
+    const files = [...event.dataTransfer.files];
+    if (files.length) addPhotos(files);
+    else say("No image file in what was dropped; copy the image and paste it here.", true);
   });
 }
-document.addEventListener("paste", ({ clipboardData }) => addPhotos([...clipboardData.files]));
+document.addEventListener("paste", ({ clipboardData, target }) => {
+  const files = [...clipboardData.files];
+  if (files.length) addPhotos(files);
+  else if (!target.matches?.("input")) say("The clipboard holds no image.", true);
+});
 
 const hasRuntime = document.documentElement.dataset.runtime !== "";
 $("modes").hidden = !hasRuntime;

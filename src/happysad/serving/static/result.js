@@ -94,7 +94,7 @@ export class ResultView {
     const title = this.root.querySelector("#headline");
     title.textContent = error ?? (record ? headline(faces) : "Looking …");
     title.classList.toggle("error", Boolean(error));
-    this.image.hidden = !canvas;
+    this.image.hidden = this.root.querySelector("#enlarge").hidden = !canvas;
     if (canvas) this.image.setAttribute("aria-label", `${name}: ${title.textContent}`);
     this.root.querySelector("#downloads").hidden = !record;
     this.list(FOLDED);
