@@ -1,10 +1,9 @@
 """Thumbnails of a finished job's first faces of each label."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import pyarrow.parquet as pq
 
@@ -22,8 +21,8 @@ from happysad.scoring.worker import chunk_uri, utf8
 EACH: Final = 24
 """Maximum number of faces of a label."""
 
-# At most so many chunks are looked through: a tar has to be read from its beginning.
-_CHUNKS: Final = 8
+# After so many images no further chunk is looked through: a tar has to be read from its beginning.
+_IMAGES: Final = 5000
 _SIDE: Final = 112
 _MARGIN: Final = 1.2
 
@@ -58,20 +57,23 @@ def contact_sheet(dest: str, job: Job) -> dict[str, list[FaceSample]]:
         StoreError: The store does not respond.
     """
     samples: dict[str, list[FaceSample]] = {label: [] for label in get_args(Label)}
-    all_chunks = chunks(read_inputs(dest), job.chunk_size)
-    for number, inputs in enumerate(islice(all_chunks, _CHUNKS)):
+    images = 0
+    for number, inputs in enumerate(chunks(read_inputs(dest), job.chunk_size)):
         missing = {label: EACH - len(found) for label, found in samples.items()}
-        if not any(missing.values()):
+        if images >= _IMAGES or not any(missing.values()):
             break
-        for sample in _samples(inputs, _first_faces(dest, number, missing)):
+        with open_file(chunk_uri(dest, number)) as file:
+            rows = pq.read_table(file, columns=["uri", "faces"]).to_pylist()
+        images += len(rows)
+        for sample in _samples(inputs, _first_faces(rows, missing)):
             samples[sample.label].append(sample)
     return samples
 
 
-def _first_faces(dest: str, number: int, missing: dict[str, int]) -> dict[str, list[FaceRecord]]:
-    """Return the first ``missing`` faces of each label in a chunk, by image."""
-    with open_file(chunk_uri(dest, number)) as file:
-        rows = pq.read_table(file, columns=["uri", "faces"]).to_pylist()
+def _first_faces(
+    rows: Iterable[dict[str, Any]], missing: dict[str, int]
+) -> dict[str, list[FaceRecord]]:
+    """Return the first ``missing`` faces of each label, by image."""
     faces: dict[str, list[FaceRecord]] = {}
     for row in rows:
         for face in row["faces"]:
