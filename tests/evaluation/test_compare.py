@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from web import accessibility_violations, chromium
 
 from happysad.classifier import Precision
 from happysad.errors import HappysadError
@@ -73,6 +74,10 @@ def test_models_are_compared_image_by_image(
     page = (out / "comparison.html").read_text("utf-8")
     assert all(f'href="{name}/report.html"' in page for name in names)
     assert ("data:image/png" in page) is (out / "differences.png").is_file()
+    with chromium() as browser:
+        tab = browser.new_page()
+        tab.goto((out / "comparison.html").as_uri())
+        assert not accessibility_violations(tab)
 
 
 def test_comparisons_without_images_show_none(
