@@ -60,19 +60,19 @@ function thumbnail(image, [x, y, width, height]) {
   return canvas;
 }
 
+/** A bar of the three scores, and its figures in words. */
 function meter({ scores }) {
-  const bar = document.createElement("span");
+  const [bar, figures] = ["span", "small"].map((name) => document.createElement(name));
+  figures.textContent = PARTS.map((part) => `${part} ${percent(scores[part])}`).join(", ");
   bar.className = "meter";
-  bar.setAttribute("role", "img");
-  bar.setAttribute("aria-label", PARTS.map((part) => `${part} ${percent(scores[part])}`).join(", "));
-  bar.title = bar.getAttribute("aria-label");
+  bar.setAttribute("aria-hidden", "true");
   for (const part of PARTS) {
     const piece = document.createElement("span");
     piece.className = part;
     piece.style.width = `${100 * scores[part]}%`;
     bar.append(piece);
   }
-  return bar;
+  return [bar, figures];
 }
 
 /** The part of the page that shows one photo: { name, canvas, record, error }. */
@@ -125,7 +125,7 @@ export class ResultView {
     const text = document.createElement("span");
     text.append(`Face ${i + 1}: `, strong);
     if (canvas) box.append(thumbnail(canvas, face.box.map((v) => (v * canvas.width) / record.width)));
-    box.append(text, meter(face));
+    box.append(text, ...meter(face));
     item.append(box);
     return item;
   }
