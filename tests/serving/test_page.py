@@ -106,6 +106,9 @@ def test_a_photo_is_answered(
     expect(page.locator("#photos li")).to_have_count(2)
     page.locator("#photos button").last.click()
     expect(page.locator("#headline.error")).to_be_visible()
+    expect(page.locator("#problem")).to_have_text(
+        re.compile("^(Cannot be read|This browser cannot)")
+    )
     page.close()
 
 
@@ -358,6 +361,14 @@ def test_a_lost_server_is_reported_and_recovered_from(plain: Server, browser: Br
     page.context.set_offline(False)
     expect(page.locator("#trouble")).to_be_hidden(timeout=30_000)
     page.close()
+
+
+def test_a_doubtful_detection_says_why_it_is_uncertain(page: Page) -> None:
+    describe = "async (face) => (await import('/static/result.js')).describeFace(face, 0.5)"
+    face = {"label": "uncertain", "scores": {"happy": 0.06, "sad": 0.8, "neither": 0.14}}
+    assert "perhaps no photographed face" in page.evaluate(describe, face)
+    face["scores"] = {"happy": 0.2, "sad": 0.4, "neither": 0.4}
+    assert page.evaluate(describe, face) == "uncertain, happy 20 %, sad 40 %"
 
 
 def test_a_photo_can_be_enlarged(page: Page, hopper: Path) -> None:

@@ -11,7 +11,7 @@ from happysad.crops import crop_faces
 from happysad.errors import ImageError
 from happysad.image import RgbImage, open_image
 from happysad.prediction import Face, Label
-from happysad.records import FaceRecord
+from happysad.records import FaceRecord, ScoresRecord
 from happysad.scoring.inputs import Input, chunks
 from happysad.scoring.job import Job, read_inputs
 from happysad.scoring.reading import read_images
@@ -34,13 +34,13 @@ class FaceSample:
     Attributes:
         uri: Its image.
         label: Its label.
-        score: The larger of P(happy) and P(sad): the label's, unless that is ``"uncertain"``.
+        scores: Its scores.
         thumbnail: ``uint8 [112, 112, 3]``, RGB.
     """
 
     uri: str
     label: Label
-    score: float
+    scores: ScoresRecord
     thumbnail: RgbImage
 
 
@@ -103,8 +103,7 @@ def _samples(inputs: Sequence[Input], faces: dict[str, list[FaceRecord]]) -> Ite
             except ImageError:
                 continue
             for record, thumbnail in zip(found, crops, strict=True):
-                score = max(record["scores"]["happy"], record["scores"]["sad"])
-                yield FaceSample(uri, record["label"], score, thumbnail)
+                yield FaceSample(uri, record["label"], record["scores"], thumbnail)
             if not faces:
                 return
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from happysad.reports import write_html
-from happysad.scoring.contact_sheet import contact_sheet
+from happysad.scoring.contact_sheet import FaceSample, contact_sheet
 from happysad.scoring.score import ScoringResult
 from happysad.scoring.storage import absolute
 from happysad.scoring.summary import bin_name
@@ -32,5 +32,14 @@ def write_report(path: Path, result: ScoringResult, dest: str) -> None:
         settings=result.job.settings,
         chunks=result.job.chunks,
         dest=dest,
+        caption=_caption,
         samples=contact_sheet(absolute(dest), result.job),
     )
+
+
+def _caption(face: FaceSample) -> str:
+    """State the label's score; both scores of an uncertain face."""
+    scores = {"happy": face.scores["happy"], "sad": face.scores["sad"]}
+    # No score is certain, so never 0 % or 100 %.
+    texts = {name: f"{name}\u00a0{min(0.99, max(0.01, score)):.0%}" for name, score in scores.items()}
+    return texts.get(face.label) or ", ".join(texts.values())

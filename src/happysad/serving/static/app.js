@@ -14,14 +14,16 @@ const key = () => $("key").querySelector("input").value;
 const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
 const photos = []; // The newest first: { name, canvas, record, error }.
-const view = new ResultView($("result"));
 let device; // The promise of the on-device models, once they were asked for.
 let threshold = 0.5;
+const view = new ResultView($("result"), () => threshold);
 let retry = () => {}; // What failed for want of an API key.
 
-function say(text, isError = false) {
+/** Show a status, or have it only read aloud. */
+function say(text, isError = false, isShown = true) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
+  $("status").classList.toggle("spoken", !isShown);
 }
 
 function explain(error, again) {
@@ -114,6 +116,7 @@ function show(photo) {
       const [width, height] = [each.canvas.width * scale, each.canvas.height * scale];
       small.getContext("2d").drawImage(each.canvas, (176 - width) / 2, (132 - height) / 2, width, height);
     }
+    if (each.error) button.className = "failed";
     button.type = "button";
     button.setAttribute("aria-label", `${each.name}: ${each.error ?? headline(each.record?.faces ?? [])}`);
     button.setAttribute("aria-current", String(each === photo));
@@ -162,7 +165,7 @@ const camera = new Camera(
   {
     ask: async (frame) => (mode() === "device" ? (await onDevice())(frame) : askServer(await toJpeg(frame, 0.85), key())),
     threshold: () => threshold,
-    onStatus: (faces) => say(faces.length ? faces.map((face) => `${face.person}: ${describeFace(face)}`).join("; ") : "No face detected."),
+    onStatus: (faces) => say(faces.length ? faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`).join("; ") : "No face detected.", false, false),
     onEnd: (reason, isError) => { showCamera(false); say(reason, isError); },
   },
 );

@@ -10,10 +10,11 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
 /** A score in words; no score is certain, so never 0 % or 100 %. */
 export const percent = (score) => `${Math.min(99, Math.max(1, Math.round(100 * score)))} %`;
 
-/** A face's label with its score; of "uncertain", both scores. */
-export function describeFace({ label, scores }) {
+/** A face's label with its score; of "uncertain", both scores, and the reason if one reaches the threshold. */
+export function describeFace({ label, scores }, threshold = 1) {
   if (label !== "uncertain") return `${label} ${percent(scores[label])}`;
-  return `uncertain, happy ${percent(scores.happy)}, sad ${percent(scores.sad)}`;
+  const doubt = Math.max(scores.happy, scores.sad) >= threshold ? " (perhaps no photographed face)" : "";
+  return `uncertain${doubt}, happy ${percent(scores.happy)}, sad ${percent(scores.sad)}`;
 }
 
 /** "3 faces: 2 happy, 1 uncertain". */
@@ -77,8 +78,9 @@ function meter({ scores }) {
 
 /** The part of the page that shows one photo: { name, canvas, record, error }. */
 export class ResultView {
-  constructor(root) {
+  constructor(root, threshold) {
     this.root = root;
+    this.threshold = threshold;
     this.image = root.querySelector("#image");
     this.image.addEventListener("mousemove", (event) => this.light(this.faceAt(event)));
     this.image.addEventListener("mouseleave", () => this.light(-1));
@@ -92,8 +94,11 @@ export class ResultView {
     this.root.hidden = false;
     this.root.querySelector("#name").textContent = name;
     const title = this.root.querySelector("#headline");
-    title.textContent = error ?? (record ? headline(faces) : "Looking …");
+    const waiting = record ? headline(faces) : "Looking …";
+    title.textContent = error ? "No answer" : waiting;
     title.classList.toggle("error", Boolean(error));
+    this.root.querySelector("#problem").textContent = error ? `${error[0].toUpperCase()}${error.slice(1)}` : "";
+    this.root.classList.toggle("bare", !canvas);
     this.image.hidden = this.root.querySelector("#enlarge").hidden = !canvas;
     if (canvas) this.image.setAttribute("aria-label", `${name}: ${title.textContent}`);
     this.root.querySelector("#downloads").hidden = !record;
@@ -121,7 +126,7 @@ export class ResultView {
     for (const name of ["mouseleave", "blur"]) box.addEventListener(name, () => this.light(-1));
     const strong = document.createElement("strong");
     strong.className = face.label;
-    strong.textContent = describeFace(face);
+    strong.textContent = describeFace(face, this.threshold());
     const text = document.createElement("span");
     text.append(`Face ${i + 1}: `, strong);
     if (canvas) box.append(thumbnail(canvas, face.box.map((v) => (v * canvas.width) / record.width)));
