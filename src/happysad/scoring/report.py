@@ -41,5 +41,7 @@ def _caption(face: FaceSample) -> str:
     """State the label's score; both scores of an uncertain face."""
     scores = {"happy": face.scores["happy"], "sad": face.scores["sad"]}
     # No score is certain, so never 0 % or 100 %.
-    texts = {name: f"{name}\u00a0{min(0.99, max(0.01, score)):.0%}" for name, score in scores.items()}
+    texts = {
+        name: f"{name}\u00a0{min(0.99, max(0.01, score)):.0%}" for name, score in scores.items()
+    }
     return texts.get(face.label) or ", ".join(texts.values())
