@@ -112,16 +112,17 @@ def score(
             on_chunk=bar.on_chunk,
         )
     seconds = time.perf_counter() - start
-    if report:
-        from happysad.scoring.report import write_report
-
-        write_report(report, result, out)
     if as_json:
         facts = {"schema": 2, "out": out, "files": result.job.chunks, "seconds": round(seconds, 3)}
         typer.echo(json.dumps(facts | result.summary.to_dict(), indent=2))
     else:
         _print(result, out)
-        if report:
+    # Last: it reads images again, and where that fails the summary must not be lost.
+    if report:
+        from happysad.scoring.report import write_report
+
+        write_report(report, result, out)
+        if not as_json:
             typer.echo(f"Report: {report}")
     if result.summary.counts.errors:
         raise typer.Exit(1)

@@ -86,7 +86,8 @@ def _first_faces(
 def _samples(inputs: Sequence[Input], faces: dict[str, list[FaceRecord]]) -> Iterator[FaceSample]:
     needed = [item for item in inputs if item.kind != "image" or utf8(item.uri) in faces]
     with closing(read_images(needed)) as files:
-        for file in files:
+        # Once all faces are found, the rest of a tar is not read.
+        while faces and (file := next(files, None)):
             uri = utf8(file.uri)
             # A URI may be listed twice; its faces are shown once.
             found = faces.pop(uri, [])
@@ -104,8 +105,6 @@ def _samples(inputs: Sequence[Input], faces: dict[str, list[FaceRecord]]) -> Ite
                 continue
             for record, thumbnail in zip(found, crops, strict=True):
                 yield FaceSample(uri, record["label"], record["scores"], thumbnail)
-            if not faces:
-                return
 
 
 def _face(record: FaceRecord) -> Face:

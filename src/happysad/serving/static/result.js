@@ -94,8 +94,8 @@ export class ResultView {
     this.root.hidden = false;
     this.root.querySelector("#name").textContent = name;
     const title = this.root.querySelector("#headline");
-    const waiting = record ? headline(faces) : "Looking …";
-    title.textContent = error ? "No answer" : waiting;
+    const answer = record ? headline(faces) : "Looking …";
+    title.textContent = error ? "No answer" : answer;
     title.classList.toggle("error", Boolean(error));
     this.root.querySelector("#problem").textContent = error ? `${error[0].toUpperCase()}${error.slice(1)}` : "";
     this.root.classList.toggle("bare", !canvas);
