@@ -65,13 +65,28 @@ def test_several_images_need_a_folder(desk: Path, sources: list[str]) -> None:
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_a_copy_has_the_format_of_its_name(desk: Path, suffix: str) -> None:
     AnnotatedCopies(Path("out"), ["x"]).save(f"x{suffix}", RED)
-    copy = read_image(f"out/x{suffix}")
-    assert copy.shape == RED.shape and np.abs(copy.astype(int) - RED).max() < 12
+    (copy,) = Path("out").iterdir()
+    decoded = read_image(copy)
+    assert decoded.shape == RED.shape and np.abs(decoded.astype(int) - RED).max() < 12
+    with Image.open(copy) as image:
+        assert copy.suffix in Image.registered_extensions()
+        assert image.format == Image.registered_extensions()[copy.suffix]
 
 
-def test_a_name_without_a_format_is_kept(desk: Path) -> None:
-    assert saved("out", ["photo", "x.jfif"], ["photo", "x.jfif"]) == ["photo", "x.jfif"]
-    assert (read_image("out/photo") == RED).all()
+def test_a_name_without_a_writable_format_becomes_a_png(desk: Path) -> None:
+    paths = ["photo", "x.jfif", "y.heic", "y.HEIC", "z.avif"]
+    expected = ["photo.png", "x.jfif", "y.HEIC.png", "y.heic.png", "z.avif.png"]
+    assert saved("out", paths, paths) == expected
+    assert (read_image("out/photo.png") == RED).all()
+    with pytest.raises(HappysadError, match=r"not written as \.heic; give \.jpg"):
+        AnnotatedCopies(Path("one.heic"), ["x.heic"])
+
+
+def test_urls_that_differ_in_their_query_have_two_copies(desk: Path) -> None:
+    urls = ["HTTP://host/a.jpg?size=1", "http://host/a.jpg?size=2", "http://host/a.jpg"]
+    names = saved("out", urls, urls)
+    assert len(names) == 3 and "host/a.jpg" in names
+    assert all(name.startswith("host/a") and name.endswith(".jpg") for name in names)
 
 
 def test_a_source_is_never_written_over(desk: Path) -> None:
@@ -105,6 +120,9 @@ def test_failed_writes_are_reported(desk: Path) -> None:
     (desk / "file").write_text("no folder")
     with pytest.raises(HappysadError, match=r"file: cannot be created"):
         AnnotatedCopies(Path("file"), ["top.png"])
+    wide: RgbImage = np.zeros((1, 17_000, 3), np.uint8)
+    with pytest.raises(HappysadError, match=r"wide\.webp: cannot be written"):
+        AnnotatedCopies(Path("wide.webp"), ["wide.jpg"]).save("wide.jpg", wide)
     copies = AnnotatedCopies(Path("out"), ["left", "right"])
     (desk / "out" / "left").write_text("in the way")
     with pytest.raises(HappysadError, match=r"cannot be written \("):

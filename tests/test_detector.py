@@ -12,6 +12,7 @@ from happysad import Detector, ImageError, ModelError
 from happysad.classifier import Precision
 from happysad.dataset.synthetic import draw_scene
 from happysad.image import LazyImage, RgbImage, Source, open_image, read_image
+from happysad.prediction import ImageResult
 
 Files = dict[Precision, Path]
 
@@ -180,3 +181,37 @@ def test_an_image_error_survives_pickling() -> None:
         "no such file",
         "a.jpg",
     )
+
+
+def test_arguments_out_of_range_are_refused() -> None:
+    for arguments, says in (
+        ({"crop": "Face"}, 'must be "face" or "whole"'),
+        ({"formats": "JPEG"}, "formats must be some of JPEG, PNG"),
+        ({"formats": ("JPG",)}, "formats must be some of"),
+        ({"threads": 0}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Detector(**arguments)
+
+
+def test_one_image_is_no_list_of_images() -> None:
+    for image in ("party.jpg", b"\xff\xd8", Path("party.jpg")):
+        with pytest.raises(TypeError, match="give one image to predict"):
+            Detector().predict_many(image)  # type: ignore[arg-type]
+
+
+def test_an_image_without_pixels_is_an_error() -> None:
+    with pytest.raises(ImageError, match="no pixels"):
+        Detector().predict(Image.new("RGB", (0, 5)))
+
+
+def test_an_image_that_vanishes_while_its_copy_is_made_ends_no_batch(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for path in paths:
+        Image.new("RGB", (40, 40)).save(path)
+
+    def decode(image: LazyImage, _: ImageResult) -> None:
+        raise ImageError("no such file", "image")
+
+    results = Detector().predict_many(paths, 1, decode)
+    assert [result.error and result.error.reason for result in results] == ["no such file"] * 3

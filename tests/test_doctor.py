@@ -44,3 +44,18 @@ def test_a_damaged_model_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     status, printed = run()
     assert status == 1
     assert "damaged" in printed and "reinstall happysad" in printed
+
+
+def test_the_imagenet_weights_are_looked_for_where_keras_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    weights = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_no_top.h5"
+
+    def found() -> str:
+        return next(each.found for each in doctor.examine() if each.name == "ImageNet weights")
+
+    assert found() == "not downloaded yet"
+    weights.touch()
+    assert found() == "downloaded"

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import threading
 import warnings
@@ -437,3 +438,33 @@ def test_buffers_and_other_arrays_are_taken() -> None:
 def test_arrays_of_0_to_1_are_refused_with_the_line_that_converts_them() -> None:
     with pytest.raises(ImageError, match=r"\(255 \* array\).astype\('uint8'\)"):
         read_image(np.zeros((4, 5, 3), np.float32))
+
+
+def test_an_avif_file_may_have_the_general_brand() -> None:
+    file = io.BytesIO()
+    red_blue().save(file, "AVIF")
+    content = bytearray(file.getvalue())
+    assert content[8:12] == b"avif"
+    content[8:12] = b"mif1"
+    assert b"avif" in content[16:HEADER_BYTES]
+    assert read_image(bytes(content)).shape == (16, 32, 3)
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    pipe, file = tmp_path / "pipe", io.BytesIO()
+    try:
+        os.mkfifo(pipe)
+    except (AttributeError, OSError):
+        pytest.skip("this system has no named pipes")
+    red_blue().save(file, "PNG")
+    writer = threading.Thread(target=pipe.write_bytes, args=(file.getvalue(),))
+    writer.start()
+    assert read_image(pipe).shape == (16, 32, 3)
+    writer.join()
+
+
+def test_an_image_over_every_limit_is_refused_with_the_limit_that_holds() -> None:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(file, "PNG")
+    with pytest.raises(ImageError, match="over the limit of 179 million pixels"):
+        read_image(file.getvalue(), max_pixels=300_000_000)

@@ -78,3 +78,10 @@ def test_nothing_heavy_is_imported_by_the_package_or_by_any_help() -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_report_of_scores_needs_no_matplotlib() -> None:
+    # happysad[cluster] does not install it.
+    code = "import sys; sys.modules['matplotlib'] = None; import happysad.scoring.report"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

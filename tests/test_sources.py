@@ -108,3 +108,30 @@ def test_a_named_pipe_is_skipped_and_not_waited_for(tmp_path: Path) -> None:
 
     assert [Path(image.path).name for image in found] == ["image.png"]
     assert skipped == SkippedFiles(1, [str(tmp_path / "pipe")])
+
+
+def test_a_folder_below_two_stars_is_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert names(folder, "**/deep") == ["b/deep/1.tif"]
+    assert names(folder, "**/[bd]*") == ["b/2.webp", "b/deep/1.tif"]
+    # notes.txt and talk.mp4 are matched, too.
+    assert [name for name in names(folder, "**/*") if "." in name] == [
+        *("a.JPG", "b/2.webp", "b/deep/1.tif", "c.png", "notes.txt", "talk.mp4"),
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_does_not_block(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+    skipped = SkippedFiles()
+    found = [Path(each.path).name for each in find_images([str(folder)], on_skip=skipped.add)]
+    assert found == ["a.JPG", "2.webp", "1.tif", "c.png"]
+    assert str(folder / "pipe.png") in skipped.first
+
+
+def test_a_source_that_may_not_be_looked_at_is_listed(folder: Path) -> None:
+    too_long = str(folder / ("x" * 300)) + ".jpg"
+    found = list(find_images([too_long, str(folder / "a.JPG")]))
+    assert [each.path for each in found] == [too_long, str(folder / "a.JPG")]

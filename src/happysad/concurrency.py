@@ -14,7 +14,7 @@ R = TypeVar("R")
 def map_ordered(
     function: Callable[[T], R], items: Iterable[T], threads: int, ahead: int = 2
 ) -> Generator[R]:
-    """Map with threads: yield results in the order of the items, each as soon as it is ready.
+    """Map with threads: yield results in the order of the items.
 
     At most ``ahead`` items per thread are taken in advance, so memory use does not grow with the
     number of items. Closing the generator cancels what has not started.
@@ -26,9 +26,10 @@ def map_ordered(
         ahead: Items per thread that may wait for the slowest one.
     """
     items = iter(items)
-    first = list(islice(items, 2))
+    # One item needs no threads.
+    first = list(islice(items, 2)) if threads > 1 else []
     items = chain(first, items)
-    if threads == 1 or len(first) < 2:
+    if len(first) < 2:
         yield from map(function, items)
         return
     pool = ThreadPoolExecutor(threads)

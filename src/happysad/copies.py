@@ -1,5 +1,6 @@
 """Annotated copies of images: where they go, and how they are written."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +9,12 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from happysad.download import URLS
+from happysad.download import is_url
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
 from happysad.image_formats import SUFFIXES
-from happysad.sources import STDIN, is_glob, split_glob
+from happysad.sources import STDIN, is_folder, is_glob, split_glob
 
 _WRITABLE: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -24,7 +25,8 @@ class AnnotatedCopies:
     """Saves copies of images below one folder, or a single copy as one file.
 
     In the folder, each copy has the path of its image relative to the deepest folder that all
-    sources share. So copies never collide, and only earlier copies are overwritten.
+    sources share, so copies do not collide. Where the name has no suffix of a format that Pillow
+    writes, as for HEIC, ``.png`` is appended. Only earlier copies are overwritten.
 
     Attributes:
         folder: Where the copies are; None for a single file.
@@ -44,7 +46,9 @@ class AnnotatedCopies:
         self._out = out
         self.folder = None if _is_file_name(out) else out
         if self.folder is None:
-            if len(sources) > 1 or Path(sources[0]).is_dir() or is_glob(sources[0]):
+            if out.suffix.lower() not in _WRITABLE:
+                raise HappysadError(f"{out}: copies are not written as {out.suffix}; give .jpg")
+            if len(sources) > 1 or is_folder(sources[0]) or is_glob(sources[0]):
                 raise HappysadError(
                     f"{out}: names one file, but the sources may hold several images; give a folder"
                 )
@@ -53,13 +57,18 @@ class AnnotatedCopies:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HappysadError(f"{out}: cannot be created ({error.strerror})") from error
-        sources = [source for source in sources if not source.startswith(URLS)]
+        sources = [source for source in sources if not is_url(source)]
         for source in sources:
             if source != STDIN and not is_glob(source) and _real(source).is_relative_to(_real(out)):
                 raise HappysadError(
                     f"{source}: is inside the output folder {out}; give another output folder"
                 )
-        self._root = os.path.commonpath([_folder_of(source) for source in sources or [STDIN]])
+        try:
+            self._root = os.path.commonpath([_folder_of(source) for source in sources or [STDIN]])
+        except ValueError as error:
+            raise HappysadError(
+                f"{out}: the sources are on several drives; run the command once for each drive"
+            ) from error
 
     def save(self, path: str, image: RgbImage) -> None:
         """Write the copy of an image.
@@ -72,31 +81,36 @@ class AnnotatedCopies:
             HappysadError: It cannot be written, or would overwrite the image itself.
         """
         target = self._target(path)
-        if path != STDIN and not path.startswith(URLS) and _real(path) == _real(target):
+        if path != STDIN and not is_url(path) and _real(path) == _real(target):
             raise HappysadError(f"{path}: its annotated copy would overwrite it; give another name")
-        # The name is kept even where its suffix is not one that Pillow writes.
-        form = None if target.suffix.lower() in _WRITABLE else "PNG"
         with atomic(target) as temporary:
-            Image.fromarray(image).save(temporary, form, quality=92)
+            try:
+                Image.fromarray(image).save(temporary, quality=92)
+            # Formats have limits: a WebP image has at most 16,383 pixels a side.
+            except ValueError as error:
+                raise HappysadError(f"{target}: cannot be written ({error})") from error
 
     def _target(self, path: str) -> Path:
         if self.folder is None:
             return self._out
         if path == STDIN:
             return self._out / "stdin.png"
-        if path.startswith(URLS):
-            # The host and the path, without a query.
+        if is_url(path):
             url = urlsplit(path)
             parts = [url.hostname or "", *url.path.split("/")]
             name = self._out.joinpath(*(part for part in parts if part not in ("", "..")))
+            if url.query:
+                digest = hashlib.sha256(url.query.encode("utf-8", "surrogateescape")).hexdigest()
+                name = name.with_name(f"{name.stem}-{digest[:8]}{name.suffix}")
             return name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.jpg")
         place = os.path.relpath(_absolute(path), self._root)
         # A glob pattern may lead out of its fixed part: */../x.
-        return self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))
+        name = self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))
+        return name if name.suffix.lower() in _WRITABLE else name.with_name(f"{name.name}.png")
 
 
 def _is_file_name(out: Path) -> bool:
-    return out.suffix.lower() in SUFFIXES and not out.is_dir()
+    return out.suffix.lower() in SUFFIXES and not is_folder(out)
 
 
 def _folder_of(source: str) -> str:
@@ -105,7 +119,7 @@ def _folder_of(source: str) -> str:
         return _absolute(os.curdir)
     if is_glob(source):
         return _absolute(split_glob(source)[0])
-    return _absolute(source if Path(source).is_dir() else Path(source).parent)
+    return _absolute(source if is_folder(source) else Path(source).parent)
 
 
 def _absolute(path: str | Path) -> str:

@@ -57,7 +57,14 @@ class Detector:
 
         Raises:
             ModelError: The model is missing, damaged, or was not made by happysad.
+            ValueError: ``crop``, ``formats`` or ``threads`` has another value.
         """
+        if crop not in ("face", "whole"):
+            raise ValueError(f'crop must be "face" or "whole", not {crop!r}')
+        if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
+            raise ValueError(f"formats must be some of {', '.join(FORMATS)}, not {formats!r}")
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self.classifier = (
             model if isinstance(model, Classifier) else Classifier(model, threads=threads)
         )
@@ -112,9 +119,14 @@ class Detector:
             on_image: Called in the worker's thread with each image that was read and its result.
 
         Returns:
-            A generator of results, one for each source, in their order, each as soon as it is
-            ready; an image that cannot be read gives a result with an error.
+            A generator of results, one for each source, in their order; an image that cannot be
+            read gives a result with an error.
+
+        Raises:
+            TypeError: ``sources`` is one image.
         """
+        if isinstance(sources, str | bytes | bytearray | os.PathLike):
+            raise TypeError("predict_many takes a list of images; give one image to predict")
         return map_ordered(
             lambda source: self.predict_image(source, on_image=on_image),
             sources,
@@ -145,10 +157,10 @@ class Detector:
             if not isinstance(image, LazyImage):
                 image = open_image(image, max_pixels=self._max_pixels, formats=self._formats)
             result = ImageResult(name, image.width, image.height, tuple(self._predict(image)))
+            if on_image:
+                on_image(image, result)
         except ImageError as error:
             return ImageResult(name, error=ImageError(error.reason, name))
-        if on_image:
-            on_image(image, result)
         return result
 
     @staticmethod

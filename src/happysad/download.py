@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import TYPE_CHECKING, Final
 
 from happysad.errors import ImageError
-from happysad.image_formats import HEADER_BYTES, image_format
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 URLS: Final = ("http://", "https://")
 
@@ -13,13 +15,19 @@ _TIMEOUT: Final = 10.0
 _MAX_BYTES: Final = 200_000_000
 
 
-def is_image_url(url: str) -> bool:
-    """Return whether the content at a URL is an image, by its first bytes."""
-    try:
-        with _opened(url) as response:
-            return image_format(response.read(HEADER_BYTES)) is not None
-    except ImageError:
-        return False
+def is_url(source: str) -> bool:
+    """Return whether a source is an http or https URL."""
+    return source.lower().startswith(URLS)
+
+
+def read_beginning(url: str, length: int) -> tuple[str, bytes]:
+    """Return the media type that a server states (or ``""``), and the first bytes of the content.
+
+    Raises:
+        ImageError: As for `download`.
+    """
+    with _opened(url) as response:
+        return response.headers.get("Content-Type", ""), response.read(length)
 
 
 def download(url: str) -> bytes:
@@ -37,15 +45,20 @@ def download(url: str) -> bytes:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[IO[bytes]]:
+def _opened(url: str) -> Iterator["HTTPResponse"]:
     # Imported here: they take as long as the rest of a start.
     import http.client
+    import string
     import urllib.error
     import urllib.request
+    from urllib.parse import quote
 
-    # Some servers refuse the default name of Python's client.
-    request = urllib.request.Request(url, headers={"User-Agent": "happysad"})  # noqa: S310
     try:
+        # Spaces and other characters that a URL must encode. Some servers refuse the default name
+        # of Python's client.
+        request = urllib.request.Request(  # noqa: S310
+            quote(url, safe=string.punctuation), headers={"User-Agent": "happysad"}
+        )
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
             yield response
     except urllib.error.HTTPError as error:

@@ -22,6 +22,18 @@ def convert_os_errors(path: Path) -> Iterator[None]:
         raise HappysadError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def check_text_file(path: Path) -> None:
+    """Check that text written to a path replaces no image, video or other binary file.
+
+    Raises:
+        HappysadError: It would.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            if b"\0" in file.read(1024):
+                raise HappysadError(f"{path}: exists and is not a text file; give another name")
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Write a file atomically.
@@ -106,7 +118,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def atomic_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
+    """Write a UTF-8 text file atomically; see `check_text_file`."""
+    with convert_os_errors(path):
+        check_text_file(path)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -104,6 +104,10 @@ class LazyImage:
         self._source: str | bytes | Image.Image
         if isinstance(source, str | os.PathLike):
             self._name = self._source = os.fspath(source)
+            with self._errors():
+                # A pipe can be read only once, and not from an earlier place.
+                if Path(source).is_fifo():
+                    self._source = Path(source).read_bytes()
         elif isinstance(source, Image.Image):
             self._source = source
         elif isinstance(source, bytes | bytearray | memoryview):
@@ -118,6 +122,8 @@ class LazyImage:
             return
         with self._errors(), self._open() as image:
             self.width, self.height = _upright_size(image)
+            if not self.width * self.height:
+                raise ImageError(f"has no pixels ({self.width}×{self.height})")
 
     def pixels(self, longest: int | None = None) -> RgbImage:
         """Decode the image, or reuse what an earlier call decoded if that is large enough.
@@ -188,13 +194,16 @@ class LazyImage:
         except FileNotFoundError as error:
             raise ImageError("no such file", self._name) from error
         except Image.DecompressionBombError as error:
-            limit = f"over the limit of {self._max_pixels / 1e6:g} million pixels"
-            raise ImageError(limit, self._name) from error
+            limit = min(self._max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or self._max_pixels))
+            raise ImageError(
+                f"over the limit of {limit / 1e6:.0f} million pixels", self._name
+            ) from error
         except UnidentifiedImageError as error:
             names = [NAMES.get(name, name) for name in self._formats]
             known = f"{', '.join(names[:-1])} or {names[-1]}" if names[1:] else names[0]
             raise ImageError(
-                f"cannot be read (not an image, or not {known}; convert it to JPEG)", self._name
+                f"cannot be read (not an image, or not {known}; convert it to {names[0]})",
+                self._name,
             ) from error
         # Hostile bytes make Pillow's decoders raise nearly anything.
         except Exception as error:

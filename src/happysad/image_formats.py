@@ -40,5 +40,7 @@ def image_format(header: bytes) -> str | None:
     if header[4:8] == b"ftyp":
         # The major brand may be a generic one, followed by the compatible brands.
         brands = (header[8:12], *(header[i : i + 4] for i in range(16, len(header), 4)))
-        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+        known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+        # mif1 is the brand of both, as a major brand too.
+        return "AVIF" if "AVIF" in known else next(iter(known), None)
     return next((name for start, name in _SIGNATURES.items() if header.startswith(start)), None)

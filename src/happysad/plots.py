@@ -80,7 +80,7 @@ def plot(
     """Draw a figure in the common style and write it atomically.
 
     Args:
-        path: The PNG file.
+        path: The image file; Matplotlib recognises the format by the suffix.
         width: In inches of 160 pixels.
         height: In inches.
         svg: Also write it as SVG, beside the PNG.

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
-from happysad.files import convert_os_errors
+from happysad.errors import HappysadError
+from happysad.files import check_text_file, convert_os_errors
 from happysad.prediction import ImageResult, Label, Prediction
 
 SCHEMA: Final = 2
@@ -117,7 +118,10 @@ def csv_file(
     Raises:
         HappysadError: The file cannot be written.
     """
+    if str(path) == "-":
+        raise HappysadError("-: CSV needs the name of a file; --json writes to standard output")
     with convert_os_errors(path):
+        check_text_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # File names that are not valid UTF-8 are written byte for byte.
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)

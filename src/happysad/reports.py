@@ -13,7 +13,6 @@ from PIL import Image
 
 from happysad.files import atomic_text
 from happysad.image import RgbImage
-from happysad.plots import TIP
 
 
 def write_html(path: Path, template: str, **values: Any) -> None:
@@ -59,6 +58,9 @@ def inline_svg(path: Path, title: str) -> Markup:
         path: The SVG file.
         title: Its text for people who cannot see it.
     """
+    # Reports without charts need no Matplotlib.
+    from happysad.plots import TIP
+
     svg = path.read_text("utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")

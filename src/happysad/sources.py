@@ -1,14 +1,17 @@
 """List the images in files, folders and glob patterns."""
 
+import errno
 import glob
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from happysad.download import URLS, download
+from happysad.download import download, is_url
+from happysad.errors import ImageError
 from happysad.image_formats import HEADER_BYTES, SUFFIXES, image_format
 
 STDIN: Final = "-"
@@ -34,11 +37,13 @@ class FoundImage:
         """Return what `happysad.image.open_image` takes: the path, or the bytes of the rest.
 
         Raises:
-            ImageError: The URL cannot be downloaded.
+            ImageError: The URL cannot be downloaded, or standard input is closed.
         """
         if self.path == STDIN:
+            if sys.stdin is None:
+                raise ImageError("standard input is closed", STDIN)
             return sys.stdin.buffer.read()
-        return download(self.path) if self.path.startswith(URLS) else self.path
+        return download(self.path) if is_url(self.path) else self.path
 
 
 @dataclass
@@ -88,7 +93,7 @@ def find_images(
         cannot be read.
     """
     for source in sources:
-        if source != STDIN and Path(source).is_dir():
+        if source != STDIN and is_folder(source):
             yield from _search(source, leave_out, on_skip)
         elif is_glob(source):
             yield from _match(source, leave_out, on_skip)
@@ -97,14 +102,27 @@ def find_images(
             yield FoundImage(source)
 
 
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path is a folder; not if it cannot be examined."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def is_image_file(path: Path) -> bool:
     """Return whether a file is an image, by its suffix or else by its content."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        # Reading it reports the error.
+        return path.suffix.lower() in SUFFIXES
+    # Opening a named pipe would block.
+    if not stat.S_ISREG(mode):
+        return False
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
-        # Opening a named pipe would block.
-        if not path.is_file():
-            return False
         with path.open("rb") as file:
             return image_format(file.read(HEADER_BYTES)) is not None
     except OSError:
@@ -121,7 +139,7 @@ def _search(
         if path.name in _IGNORED and str(path) != folder:
             on_skip(str(path))
             continue
-        if not path.is_dir():
+        if not is_folder(path):
             if is_image_file(path):
                 empty = False
                 yield FoundImage(str(path))
@@ -159,25 +177,34 @@ def _match(
     avoided = Path(os.path.realpath(leave_out)) if leave_out else None
     hidden_too = any(part.startswith(".") for part in wildcards)
     empty = True
+    searched = None
     for path in paths:
+        # ** also matches what is in a folder that matched, which sorts right after it.
+        if searched and path.is_relative_to(searched):
+            continue
         below = path.relative_to(base).parts
         if not hidden_too and any(part.startswith(".") and part != ".." for part in below):
             continue
         empty = False
         if avoided and Path(os.path.realpath(path)).is_relative_to(avoided):
             continue
-        if not path.is_dir():
-            yield FoundImage(str(path))
-        # ** also matches the contents of the folder.
-        elif "**" not in wildcards:
+        if is_folder(path):
+            # Like Path.glob: ** does not follow links.
+            if "**" in wildcards and path.is_symlink():
+                continue
+            searched = path
             yield from _search(str(path), leave_out, on_skip)
+        else:
+            yield FoundImage(str(path))
     if empty:
-        yield FoundImage(pattern, "no file matches")
+        closed = base.is_dir() and not os.access(base, os.R_OK | os.X_OK)
+        reason = f"cannot be read ({os.strerror(errno.EACCES)})" if closed else "no file matches"
+        yield FoundImage(pattern, reason)
 
 
 def is_glob(source: str) -> bool:
     """Return whether a source has wildcards and no file of that name exists."""
-    if source.startswith(URLS):
+    if is_url(source):
         return False
     return glob.has_magic(source) and not os.path.lexists(source)
 

@@ -144,13 +144,16 @@ def test_whole_images_as_faces(model_files: Files, images: Path) -> None:
 def test_missing_sources_are_reported_one_by_one(
     model_files: Files, images: Path, tmp_path: Path
 ) -> None:
+    too_long = "x" * 300 + ".png"
+    sources = ("none.png", "*.nothing", tmp_path, too_long, images / "red.png")
     status, out, errors = whole(
-        model_files["float32"], "--json", "none.png", "*.nothing", tmp_path, images / "red.png"
+        model_files["float32"], "--json", *sources, "--annotate", tmp_path / "copies"
     )
 
     assert status == 1
-    assert [record["status"] for record in records(out)] == ["error", "error", "error", "ok"]
+    assert [record["status"] for record in records(out)] == ["error"] * 4 + ["ok"]
     assert "none.png: no such file" in errors
+    assert f"{too_long}: cannot be read (File name too long)" in errors
     assert "*.nothing: no file matches" in errors
     assert f"{tmp_path}: no images in this folder" in errors
 
@@ -199,11 +202,15 @@ def test_annotated_copies(images: Path, portrait: Path, tmp_path: Path) -> None:
         (["--model", "none.tflite"], "none.tflite: cannot be read"),
         (["--model", "foreign.tflite"], "not a .tflite model"),
         (["--csv", "foreign.tflite/x.csv"], "x.csv: cannot be written"),
+        (["--csv", "red.png"], "red.png: exists and is not a text file"),
+        (["--csv", "-"], "CSV needs the name of a file"),
+        (["--annotate", "red.heic"], "copies are not written as .heic"),
         (["--annotate", "."], "is inside the output folder"),
         (["--annotate", "foreign.tflite"], "cannot be created"),
         (["--plot", "talk.png"], "--plot and --every apply to videos only"),
         (["--every", "2"], "--plot and --every apply to videos only"),
         (["talk.mp4"], "talk.mp4: only one video at a time"),
+        ([""], "a SOURCE is empty; give . for the current folder"),
     ],
 )
 def test_errors_that_prevent_a_run(
@@ -218,6 +225,7 @@ def test_errors_that_prevent_a_run(
     assert status == 2
     assert out == ""
     assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1
+    assert read_image("red.png").shape == (50, 40, 3)
 
 
 def many(folder: Path, count: int) -> Path:

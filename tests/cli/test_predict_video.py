@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -165,6 +166,9 @@ def test_impossible_requests_give_one_line_and_status_2(clip: Path, tmp_path: Pa
     for arguments, says in (
         ((text,), "cannot be read (damaged, truncated, or not a video)"),
         ((clip, "--annotate", clip), "is the source video"),
+        ((clip, "--annotate", tmp_path / "boxes.gif"), "written as .mp4 or .webm"),
+        ((clip, "--csv", clip), "exists and is not a text file"),
+        ((clip, "--csv", "-"), "CSV needs the name of a file"),
         ((clip, "--csv", taken / "x.csv"), "cannot be written"),
         ((clip, "--plot", taken / "x.png"), "cannot be written"),
         ((clip, "--plot", tmp_path / "talk"), ".png, .svg or .pdf"),
@@ -209,14 +213,22 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
         assert (status, out.count("\n")) == (0, 2), errors
         record = json.loads(out.splitlines()[0])
         assert record == {**local, "path": url}
-        assert (tmp_path / "copies" / "127.0.0.1" / "portrait.jpg").is_file()
+        (copy,) = (tmp_path / "copies" / "127.0.0.1").iterdir()
+        assert re.fullmatch(r"portrait-[0-9a-f]{8}\.jpg", copy.name)
 
         status, out, _ = predict(f"{address}/film.jpg", "--json")
         assert (status, json.loads(out.splitlines()[-1])["event"]) == (0, "end")
 
-        status, _, errors = predict(f"{address}/none.jpg")
-        assert status == 2
-        assert "none.jpg: no response, or neither an image nor a video" in errors
+        (folder / "page.html").write_text("<p>no image</p>")
+        (folder / "na\u00efve one.jpg").write_bytes(portrait.read_bytes())
+        urls = [f"{address}/{name}" for name in ("none.jpg", "page.html", "na\u00efve one.jpg")]
+        nowhere = "http://127.0.0.1:1/x.jpg"
+        status, out, errors = predict(*urls, nowhere, address.upper() + "/portrait", "--json")
+        results = [json.loads(line)["status"] for line in out.splitlines()]
+        assert (status, results) == (1, ["error", "error", "ok", "error", "ok"])
+        assert "none.jpg: cannot be downloaded (status 404)" in errors
+        assert "page.html: cannot be read (not an image" in errors
+        assert f"{nowhere}: cannot be downloaded (" in errors
 
 
 def test_a_glob_pattern_may_match_a_video(clip: Path, tmp_path: Path) -> None:

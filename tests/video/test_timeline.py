@@ -112,3 +112,11 @@ def test_those_seen_longest_are_drawn() -> None:
 )
 def test_times_are_written_as_players_do(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_persons_in_few_frames_are_seen_as_long_as_they_stay() -> None:
+    curves = Curves()
+    for frame in (0, 20, 40):
+        curves.add(moment(frame, {1: 0.5}))
+    curves.add(moment(60, {2: 0.5}))
+    assert curves.persons(9, shortest=1.0) == [1]

@@ -85,6 +85,8 @@ def predict(
     from happysad.video.kinds import is_video
 
     threads = threads or cores()
+    if not all(sources):
+        raise HappysadError("a SOURCE is empty; give . for the current folder")
     # Windows shells do not expand patterns.
     sources = [path for source in sources for path in _expand_videos(source)]
     # Among other images, the first frame of an animation is an image like them.

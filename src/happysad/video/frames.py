@@ -58,6 +58,9 @@ class Video:
         self._decoded = self._reader.decoded()
         try:
             self._first = next(self._decoded)
+        except ImageError:
+            self.close()
+            raise
         except StopIteration:
             self.close()
             raise ImageError(

@@ -5,7 +5,8 @@ from typing import Final
 
 from PIL import Image
 
-from happysad.download import URLS, is_image_url
+from happysad.download import URLS, is_url, read_beginning
+from happysad.errors import ImageError
 from happysad.image_formats import HEADER_BYTES, image_format
 
 SUFFIXES: Final = frozenset({
@@ -23,6 +24,7 @@ _SIGNATURES: Final = (
     b"FLV\1",
     b"OggS",
 )
+_HEADER_BYTES: Final = 512
 # Each packet of an MPEG transport stream begins with a sync byte; Blu-ray puts 4 bytes before it.
 _SYNC, _PACKETS = 0x47, ((0, 188), (4, 192))
 ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -32,26 +34,40 @@ def is_video(source: str, *, animations: bool = True) -> bool:
     """Return whether a source is a video, a camera (``camera:0``), a stream, or an animation.
 
     Files are recognised by their content or, if that is unknown, by their suffix; an ``http`` or
-    ``https`` URL is a stream unless it is the URL of an image, which one request finds out.
+    ``https`` URL by its first bytes, which one request gets, or else by its media type.
 
     Args:
         source: See `happysad.video.frames.Video`.
         animations: Whether animated images count as videos.
     """
-    if source.startswith(URLS):
-        return not is_image_url(source)
+    if is_url(source):
+        return _is_stream_url(source)
     if source.startswith((CAMERA, *STREAMS)):
         return True
     path = Path(source)
     try:
+        # What is read from a pipe is gone.
+        if path.is_fifo():
+            return False
         with path.open("rb") as file:
-            header = file.read(512)
+            header = file.read(_HEADER_BYTES)
     except (OSError, ValueError):
         # Reading it reports the error.
         return path.suffix.lower() in SUFFIXES
     if image_format(header[:HEADER_BYTES]):
         return animations and is_animation(source)
     return _is_video_header(header) or path.suffix.lower() in SUFFIXES
+
+
+def _is_stream_url(url: str) -> bool:
+    try:
+        kind, header = read_beginning(url, _HEADER_BYTES)
+    except ImageError:
+        # Downloading it as an image reports the error.
+        return False
+    if image_format(header[:HEADER_BYTES]):
+        return False
+    return _is_video_header(header) or not kind.startswith(("image/", "text/"))
 
 
 def _is_video_header(header: bytes) -> bool:

@@ -15,6 +15,7 @@ from happysad.annotate import annotate
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
+from happysad.image_formats import SUFFIXES as IMAGES
 from happysad.records import csv_file
 from happysad.video.frames import Video
 from happysad.video.kinds import SUFFIXES
@@ -110,7 +111,7 @@ def annotated_path(out: Path, source: str) -> Path:
         HappysadError: The file type is not supported, or the path is the source itself.
     """
     path, suffix = out, out.suffix.lower()
-    if out.is_dir() or suffix not in SUFFIXES:
+    if out.is_dir() or suffix not in SUFFIXES | IMAGES:
         stem = Path(source).stem if Path(source).exists() else re.sub(r"\W+", "-", source)
         path = out / f"{stem}.mp4"
     elif suffix not in _CODECS:

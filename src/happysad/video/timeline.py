@@ -147,7 +147,10 @@ class Curves:
             most: Maximum number of persons.
             shortest: Persons seen for fewer seconds are omitted.
         """
-        seen = {number: len(bins) * self._step for number, bins in self._bins.items()}
+        # Who is gone for long returns under another number. Bins between frames may be empty.
+        seen = {
+            number: (max(bins) - min(bins) + 1) * self._step for number, bins in self._bins.items()
+        }
         longest = sorted(seen, key=lambda number: seen[number], reverse=True)
         return sorted(number for number in longest[:most] if seen[number] >= shortest)
 
