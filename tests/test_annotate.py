@@ -120,3 +120,10 @@ def test_the_label_fits_into_an_image_of_48_pixels(label: Label) -> None:
 
     assert painted(drawn, label)[:10].any()
     assert (drawn[:, -1].max(axis=1) > 60).all()  # no letter is cut off
+
+
+def test_a_face_beyond_the_border_has_no_box() -> None:
+    for box in ((200, -90, 120, 80), (200, 490, 120, 80), (-130, 200, 120, 80)):
+        drawn = annotate(grey(640, 480), [prediction(box)])
+        # Only its caption is drawn.
+        assert (drawn != 128).any(axis=2).mean() < 0.02

@@ -79,6 +79,8 @@ def _text_height(box: Area, image: RgbImage) -> int:
 def _draw_frame(image: RgbImage, box: Area, colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = box
     side = min(right - left, bottom - top)
+    if side <= 0:
+        return
     line = max(1, round(min(min(image.shape[:2]) / 200, side / 15)))
     outline = max(1, line // 3)
     for inset, thick, paint in ((0, line + 2 * outline, _INK), (outline, line, colour)):

@@ -88,7 +88,10 @@ def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path)
     Image.new("RGB", (300, 200), "grey").save(walls / "wall.png")
     with pytest.raises(DatasetError, match="no face found in 1 images"):
         crop_folder(walls, out, 32)
-    assert {path.name for path in tmp_path.iterdir()} == {"photos", "walls"}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="empty: no images in this folder"):
+        crop_folder(tmp_path / "empty", out, 32)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "walls", "empty"}
 
 
 def test_the_command_counts_crops_and_reports_unreadable_images(

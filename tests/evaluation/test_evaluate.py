@@ -14,7 +14,7 @@ from happysad.cli.evaluate import register
 from happysad.dataset.load import load
 from happysad.dataset.split import write_manifest
 from happysad.dataset.synthetic import make_dataset
-from happysad.errors import DatasetError, ModelError
+from happysad.errors import DatasetError, HappysadError, ModelError
 from happysad.evaluation.evaluate import Evaluation, evaluate
 
 
@@ -263,3 +263,11 @@ def test_command_line(run: Path, testset: Path) -> None:
     result = CliRunner().invoke(app, [str(run), str(testset), "--no-images"])
     assert "data:image/jpeg" not in report.read_text("utf-8"), "no face is shown"
     assert not report.with_name("mistakes.png").exists()
+
+
+def test_a_model_without_a_dataset_is_refused(run: Path) -> None:
+    app = typer.Typer()
+    register(app)
+    result = CliRunner().invoke(app, [str(run)])
+    assert isinstance(result.exception, HappysadError)
+    assert "give a model and a dataset" in str(result.exception)

@@ -26,14 +26,14 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    models: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="MODEL...",
-            help="A run directory, a .keras file or a .tflite file; several are compared.",
+            metavar="MODEL... DATASET",
+            help="A run directory, a .keras file or a .tflite file, or several to be compared; "
+            "and a folder with happy/ and sad/ in it.",
         ),
     ],
-    dataset: Annotated[Path, typer.Argument(help="A folder with happy/ and sad/ in it.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -75,8 +75,14 @@ def evaluate(
       happysad evaluate runs/first faces-test/ --by camera
       happysad evaluate runs/first runs/second faces-test/ --out comparison
     """
+    from happysad.errors import HappysadError
     from happysad.evaluation.evaluate import evaluate as run
 
+    *models, dataset = paths
+    if not models:
+        raise HappysadError(
+            f"{dataset}: give a model and a dataset, as in happysad evaluate runs/first faces-test/"
+        )
     suffixes = {model.suffix for model in models}
     if suffixes - {".tflite"}:
         with quiet():

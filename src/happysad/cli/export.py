@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.quiet import quiet
+from happysad.cli.quiet import quiet, start_litert
 
 if TYPE_CHECKING:
     from happysad.export.export import ExportResult
@@ -63,6 +63,7 @@ def export(
         from happysad.export.export import as_json as entry_as_json
         from happysad.export.export import export_run
 
+    start_litert()
     asked = set(precision or [Choice.INT8])
     chosen = [name for name in PRECISIONS if Choice.ALL in asked or name in asked]
     summary = export_run(run, chosen, force=force)

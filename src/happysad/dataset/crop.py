@@ -62,6 +62,8 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     found = list(find_images([str(source)], leave_out=out))
+    if all(item.problem for item in found):
+        raise DatasetError(f"{source}: {found[0].problem}; give a folder of photographs")
     done, face_detector = CropResult(), FaceDetector()
     with atomic_folder(out) as folder:
         for item in track(found, "Cropping"):
