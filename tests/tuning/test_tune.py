@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from happysad.cli.tune import _line
 from happysad.errors import DatasetError, HappysadError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.network import load_network
@@ -124,6 +126,47 @@ def test_a_trial_that_falls_behind_is_stopped_and_stays_stopped(
         states = [[o.state for o in ranked.outcomes] for ranked in search.recipes]
         assert states == [["finished"], ["stopped"]]
         assert [ranked.values["dropout"] for ranked in search.recipes] == [0.1, 0.4]
+
+
+def test_a_failing_trial_does_not_end_a_search_that_stops_trials_early(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    base, out = read_recipe(str(recipe_file)), tmp_path / "search"
+    search = tune(faces, base, [parse_vary("weights=missing.h5,none")], out, concurrency=1)
+    (best,), (failed,) = (ranked.outcomes for ranked in search.recipes)
+    assert (best.state, failed.state) == ("finished", "failed")
+    assert "no such weights file" in (failed.problem or "")
+    with (out / "trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["failed", "finished"]
+
+
+def test_a_diverging_trial_that_is_stopped_early_has_failed(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    base, out = read_recipe(str(recipe_file)), tmp_path / "search"
+    varied = [parse_vary("dropout=0.1,0.4"), parse_vary("stages.0.epochs=9")]
+    with pytest.raises(HappysadError, match="no Ray cluster at this address"):
+        tune(faces, base, varied, out, address="127.0.0.1:9")
+    # The state of an interrupted search, one of whose trainings has diverged.
+    for number, (loss, epochs) in enumerate([(0.5, 9), (math.nan, 4)]):
+        run = Run(out / f"{number:03}")
+        run.write_history(
+            [Epoch(epoch, 1, 0.1, loss, 0.5, loss, 0.5, 9.0, 9.0) for epoch in range(1, epochs + 1)]
+        )
+        if epochs == 9:
+            run.model.touch()
+    lines: list[str] = []
+    search = tune(
+        faces,
+        base,
+        varied,
+        out,
+        concurrency=1,
+        resume=True,
+        on_trial=lambda trial, outcome, total: lines.append(_line(trial, outcome)),
+    )
+    assert [ranked.outcomes[0].state for ranked in search.recipes] == ["finished", "failed"]
+    assert any("failed" in line and "the validation loss is not a number" in line for line in lines)
 
 
 def test_errors_are_reported_before_anything_is_trained(

@@ -253,8 +253,8 @@ def _train(
             on_epoch=report,
         )
     except HappysadError as error:
-        # Reported rather than raised: a retry would fail as well.
-        ray_tune.report({"problem": str(error)})
+        # Reported rather than raised: a retry would fail as well. Ray requires the scheduler's metric.
+        ray_tune.report({"problem": str(error), "percent": 0, "finite_val_loss": finite(math.nan)})
 
 
 def _run(out: Path, number: int) -> Run:
@@ -324,7 +324,7 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
         history = run.read_history()
         last = [row for row in history if row.stage == history[-1].stage]
         best = min(last, key=lambda row: finite(row.val_loss), default=None)
-        if best and state == "finished" and not math.isfinite(best.val_loss):
+        if best and state in ("finished", "stopped") and not math.isfinite(best.val_loss):
             state = "failed"
             problem = "the validation loss is not a number; lower the learning rate"
         return Outcome(
