@@ -148,8 +148,9 @@ def match_rows(
 
 def _inside(folder: Path, name: str) -> str:
     """Make an absolute path, or one with "..", relative to the folder; empty if it is outside."""
-    path = Path(os.path.abspath(folder / name.replace("\\", "/")))
-    for base in (os.path.abspath(folder), os.path.realpath(folder)):
+    # Not resolved: links inside the folder are part of the images' names.
+    path = Path(os.path.normpath(folder.absolute() / name.replace("\\", "/")))
+    for base in (os.path.normpath(folder.absolute()), folder.resolve()):
         if path.is_relative_to(base):
             return _plain(path.relative_to(base).as_posix())
     return ""

@@ -253,7 +253,7 @@ def _train(
             on_epoch=report,
         )
     except HappysadError as error:
-        # Reported rather than raised: a retry would fail as well. Ray requires the scheduler's metric.
+        # Reported rather than raised: a retry would fail as well. Ray requires all three values.
         ray_tune.report({"problem": str(error), "percent": 0, "finite_val_loss": finite(math.nan)})
 
 
