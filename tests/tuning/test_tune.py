@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,15 +130,19 @@ def test_a_trial_that_falls_behind_is_stopped_and_stays_stopped(
 
 
 def test_a_failing_trial_does_not_end_a_search_that_stops_trials_early(
-    faces: Path, recipe_file: Path, tmp_path: Path
+    faces: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, out = read_recipe(str(recipe_file)), tmp_path / "search"
-    search = tune(faces, base, [parse_vary("weights=missing.h5,none")], out, concurrency=1)
-    (best,), (failed,) = (ranked.outcomes for ranked in search.recipes)
-    assert (best.state, failed.state) == ("finished", "failed")
-    assert "no such weights file" in (failed.problem or "")
+    # A path relative to the working directory, which is another one in Ray's processes.
+    monkeypatch.chdir(tmp_path)
+    Path("w.h5").write_bytes(b"not weights")
+    search = tune(faces, base, [parse_vary("weights=missing.h5,w.h5,none")], out, concurrency=1)
+    best, missing, foreign = (ranked.best for ranked in search.recipes)
+    assert (best.state, missing.state, foreign.state) == ("finished", "failed", "failed")
+    assert "no such weights file" in (missing.problem or "")
+    assert "not weights of MobileNetV2" in (foreign.problem or "")
     with (out / "trials.csv").open() as file:
-        assert [row["state"] for row in csv.DictReader(file)] == ["failed", "finished"]
+        assert [row["state"] for row in csv.DictReader(file)] == ["failed", "failed", "finished"]
 
 
 def test_a_diverging_trial_that_is_stopped_early_has_failed(
@@ -175,6 +180,12 @@ def test_errors_are_reported_before_anything_is_trained(
     base = read_recipe(str(recipe_file))
     with pytest.raises(DatasetError, match="no such folder"):
         tune(tmp_path / "nothing", base, [], tmp_path / "t")
+    with pytest.raises(HappysadError, match="no Ray cluster at this address"):
+        tune(faces, base, [], tmp_path / "begun", address="127.0.0.1:9")
+    shutil.copytree(faces, tmp_path / "faces")
+    for dataset, pattern in ((tmp_path / "faces", None), (faces, r"\d(?=\.)")):
+        with pytest.raises(RecipeError, match="or of another dataset"):
+            tune(dataset, base, [], tmp_path / "begun", resume=True, group_pattern=pattern)
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(RecipeError, match="not a search"):
         tune(faces, base, [], tmp_path)
