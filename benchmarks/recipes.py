@@ -42,7 +42,7 @@ def main() -> None:
     arguments.add_argument("run", type=Path)
     arguments.add_argument("dataset", type=Path)
     options = arguments.parse_args()
-    seen = {entry.sha256 for entry in read_manifest(options.run / "split.csv")}
+    seen = {entry.sha256 for entry in read_manifest(options.run / "split.csv", others=True)}
     data = load(options.dataset, 32)
     fresh = np.array([sha256 not in seen for sha256 in data.sha256])
     files = [options.run / "model.keras"]

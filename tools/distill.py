@@ -1,6 +1,6 @@
 """Distil four large-input teachers into the bundled network's weights, on one GPU with PyTorch.
 
-    python tools/distill.py FACES.npz OUT
+    python tools/distill.py FACES.npz OUT.npz
 
 FACES.npz holds `crops`, uint8 [N, 48, 48], grey; `shares`, float32 [N, 3], the shares of people
 who call the face sad, happy, neither; `validation`, bool [N]. `--faces DATA` makes it from what
@@ -11,8 +11,11 @@ tools/release_data.py laid out:
 All networks start from the bundled weights. Teachers take 160 or 192 pixels; the students take 128
 and learn 0.7 of the teachers' mean prediction and 0.3 of the votes for each augmented crop (Hinton
 et al. 2015, "Distilling the Knowledge in a Neural Network"). The mean of the students' weights
-replaces the bundled weights, from which `make release-model` goes on. On an H200, four teachers of
-nine epochs and two students of ten took five and a half minutes.
+goes to OUT.npz. On an H200, four teachers of nine epochs and two students of ten took five and a half
+minutes. To make it the bundled weights, from which `make release-model` goes on:
+
+    cp OUT.npz src/happysad/models/happysad-weights.npz
+    python -c "from happysad.released import write_sums; write_sums()"
 
 The network and the augmentation are those of happysad.training, written for PyTorch: an epoch there
 takes two to five seconds, with Keras on the same GPU 45, as its loop and augmentation run on CPUs.

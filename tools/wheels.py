@@ -2,7 +2,8 @@
 
     make wheels
 
-Needs a package index. Exit status 1 if a combination lacks a wheel that `MISSING` does not name.
+Needs a package index. Exit status 1 if a combination lacks a wheel that `MISSING` does not name,
+or has all wheels although `MISSING` names it.
 """
 
 import os
@@ -26,7 +27,7 @@ MISSING: Final = {(platform, "3.14", "train") for platform in PLATFORMS}
 
 
 def resolves(uv: str, platform: str, python: str, extra: str) -> str:
-    """Return the last line of uv's error; empty where every dependency has a wheel."""
+    """Return the end of uv's error in one line; empty where every dependency has a wheel."""
     command = [
         *(uv, "pip", "compile", "--quiet", "--only-binary", ":all:"),
         *("--python-platform", PLATFORMS[platform], "--python-version", python, "pyproject.toml"),

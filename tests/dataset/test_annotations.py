@@ -99,6 +99,22 @@ def test_votes_of_ferplus_follow_the_rows_of_fer2013(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        [("path", "happy", "sad", "unknown", "NF"), ("2.png", 1, 3, 0, 0), ("3.png", 0, 0, 3, 7)],
+        [("path", "label"), *[("2.png", "sad")] * 3, ("2.png", "happy"), ("3.png", "unknown")],
+    ],
+)
+def test_images_that_nobody_judged_have_no_votes(
+    source: Path, tmp_path: Path, rows: list[tuple[object, ...]]
+) -> None:
+    done = import_dataset(source, tmp_path / "out", votes=write(tmp_path / "votes.csv", rows))
+    assert done.voted == 1
+    found = shares(tmp_path / "out")
+    assert (found["sad/2.png"], found["sad/3.png"]) == ((0.75, 0.25, 0), None)
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([("name", "happy"), ("a", 1)], "a column 'path' is needed"),
@@ -109,6 +125,8 @@ def test_votes_of_ferplus_follow_the_rows_of_fer2013(tmp_path: Path) -> None:
         ([("path", "happy"), ("1.png", 1)], "line 2: '1.png' matches 2 images"),
         ([("path", "happy"), ("2.png", 1), ("anna/2.png", 1)], "line 3: a second row for"),
         ([("path", "happy"), ("9.png", 1)], "no row matches an image"),
+        ([("path", "happy", "age"), ("2.png", 1, 34)], "column 'age' has numbers and is not a"),
+        ([("", "path", "happy"), (0, "2.png", 1)], "column '' has numbers"),
         ([("path", "label"), ("2.png", "")], "line 2: no label"),
         (
             [("path", "annotator", "label"), ("2.png", "x", "sad"), ("2.png", "x", "happy")],

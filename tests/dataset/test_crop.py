@@ -72,6 +72,12 @@ def test_images_without_a_crop_are_listed_and_groups_are_kept(photos: Path, tmp_
     assert rows(out / "groups.csv") == [["path", "group"], ["happy/Grace/1.png", "Grace"]]
 
 
+def test_groups_may_list_images_without_a_face_by_name(photos: Path, tmp_path: Path) -> None:
+    (photos / "groups.csv").write_text("path,group\nzwölf.png,Z\nwall.png,W\n", encoding="utf-8")
+    crop_folder(photos, tmp_path / "out", 32)
+    assert rows(tmp_path / "out" / "groups.csv") == [["path", "group"], ["sad/zwölf.png", "Z"]]
+
+
 def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -347,3 +347,43 @@ def test_a_class_with_another_name_is_refused_with_the_command_that_helps(tmp_pa
     labels = parse_labels("sad=sad,happy=Happy Faces")
     import_dataset(tmp_path / "my faces", tmp_path / "out", labels=labels)
     assert len(scan(tmp_path / "out" / "training")) == 2
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    folder = source / split
+    for number, name in enumerate(("feliz/a", "feliz/b", "triste/c", "other/calm/d")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.png").write_bytes(image(number))
+    (folder / "groups.csv").write_text("path,group\nfeliz/a.png,anna\nc.png,bert\nd.png,carl\n")
+    (folder / "votes.csv").write_text("path,happy,sad,tired\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
+    labels = {"feliz": 1, "triste": 0}
+
+    done = import_dataset(source, out, labels=labels, others=True)
+
+    assert done.voted == 2
+    found = {s.path.stem: (s.group, s.shares) for s in scan(out / "training", others=True)}
+    assert found == {
+        "a": ("anna", (0.0, 0.75, 0.25)),
+        "b": (None, None),
+        "c": ("bert", None),
+        "d": ("carl", (0.25, 0.25, 0.5)),
+    }
+    assert import_dataset(source, tmp_path / "two", labels=labels).voted == 1
+
+    (folder / "votes.csv").write_text("path,label\na.png,happy\n")
+    voted = import_dataset(source, tmp_path / "2", labels=labels, votes=folder / "votes.csv")
+    assert voted.voted == 1
+
+    (folder / "votes.csv").write_text("path,happy,sad\nfeliz/a.png,-1,0\n")
+    with pytest.raises(DatasetError, match=rf"source/{split}votes\.csv, line 2: happy is '-1'"):
+        import_dataset(source, tmp_path / "three", labels=labels)
+
+
+def test_a_source_of_other_labels_only_is_refused(tmp_path: Path) -> None:
+    rows = [(0, ONE_GREY, "Training"), (6, ONE_GREY, "Training")]
+    source = write_csv(tmp_path / "fer2013.csv", "emotion,pixels,Usage", rows)
+    with pytest.raises(DatasetError, match=r"no happy or sad image, its labels are 'angry' \(1\)"):
+        import_dataset(source, tmp_path / "out", others=True)
+    assert not (tmp_path / "out").exists()

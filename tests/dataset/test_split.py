@@ -135,6 +135,20 @@ def test_a_side_without_a_class_is_refused(images: list[Image], message: str) ->
         split(dataset_of(images))
 
 
+@pytest.mark.parametrize("groups", [[(3, 5), (5, 3), (4, 4)], [(10, 10), (10, 10)]])
+def test_a_few_people_can_be_split(groups: list[tuple[int, int]]) -> None:
+    for first in range(0, 1000, 100):
+        images: list[Image] = []
+        for number, counts in enumerate(groups):
+            for label, count in enumerate(counts):
+                images += [(first + len(images) + i, label, f"{number}") for i in range(count)]
+        validation = split(dataset_of(images))
+        sides = {(label, side) for (_, label, _), side in zip(images, validation, strict=True)}
+        assert len(sides) == 4, "both classes are on both sides"
+        people = {(group, side) for (_, _, group), side in zip(images, validation, strict=True)}
+        assert len(people) == len(groups), "nobody is on both"
+
+
 def test_the_manifest_brings_the_split_back(tmp_path: Path) -> None:
     dataset = dataset_of([(n, n % 2, f"person, {n // 2}" if n % 3 else None) for n in range(40)])
     odd = Sample(Path("/faces/förmig/笑 \udcff,\n.png"), dataset.samples[0].label, None)

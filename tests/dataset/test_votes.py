@@ -11,6 +11,7 @@ from happysad.dataset.load import load
 from happysad.dataset.scan import scan
 from happysad.dataset.tables import match_rows, read_table
 from happysad.errors import DatasetError
+from happysad.evaluation.slices import read_column
 
 NAMES = ["happy/a.png", "happy/b.png", "sad/a.png", "sad/c.png", "other/neutral/d.png"]
 
@@ -110,6 +111,42 @@ def test_groups_are_matched_by_the_same_rules(folder: Path) -> None:
     (folder / "groups.csv").write_text("path,group\nhappy/z.png,anna\n")
     with pytest.raises(DatasetError, match=r"line 2: no image 'happy/z.png'"):
         scan(folder)
+
+
+def test_absolute_paths_are_those_of_the_folder(folder: Path) -> None:
+    (folder / "groups.csv").write_text(
+        f"path,group\n{folder}/happy/b.png,anna\n../{folder.name}/sad/c.png,bert\n"
+        f"{folder}/other/neutral/d.png,carl\n"
+    )
+    groups = {sample.path.name: sample.group for sample in scan(folder)}
+    assert (groups["b.png"], groups["c.png"]) == ("anna", "bert")
+
+    exclude = folder / "exclude.csv"
+    exclude.write_text(f"path\n{folder}/happy/a.png\n")
+    assert "happy/a.png" not in {
+        sample.path.relative_to(folder).as_posix() for sample in scan(folder, exclude=exclude)
+    }
+    for name in (f"{folder}/happy/z.png", exclude, f"{folder}"):
+        exclude.write_text(f"path\n{name}\n")
+        with pytest.raises(DatasetError, match=r"exclude.csv, line 2: no image"):
+            scan(folder, exclude=exclude)
+
+
+def test_absolute_paths_may_lead_through_a_link(folder: Path) -> None:
+    link = folder.with_name(f"{folder.name}-link")
+    link.symlink_to(folder)
+    (folder / "groups.csv").write_text(f"path,group\n{folder}/happy/b.png,anna\n")
+    assert [s.group for s in scan(link) if s.path.name == "b.png"] == ["anna"]
+
+
+def test_images_that_take_no_part_may_be_listed_by_name(folder: Path) -> None:
+    (folder / "groups.csv").write_text("path,group\nb.png,anna\nd.png,bert\n")
+    assert {sample.group for sample in scan(folder)} == {"anna", None}
+
+
+def test_a_skipped_image_may_be_listed_by_name(folder: Path) -> None:
+    (folder / "groups.csv").write_text("path,group,camera\nb.png,,old\nc.png,,new\n")
+    assert read_column(folder, ["happy/a.png", "happy/b.png"], "camera") == ["", "old"]
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=8)

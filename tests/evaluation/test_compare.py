@@ -11,7 +11,7 @@ from web import accessibility_violations, chromium
 
 from happysad.classifier import Precision
 from happysad.errors import HappysadError
-from happysad.evaluation.compare import compare_models
+from happysad.evaluation.compare import _names, compare_models
 from happysad.evaluation.metrics import compute_metrics, paired_difference
 from happysad.released import FOLDER, MODEL
 
@@ -95,3 +95,37 @@ def test_one_model_given_twice_is_refused(model_files: Files, faces: Path, tmp_p
     path = model_files["float32"]
     with pytest.raises(HappysadError, match="is given twice"):
         compare_models([path, path.parent / "." / path.name], faces, tmp_path)
+    with pytest.raises(HappysadError, match=r"float32\.tflite: is given twice"):
+        compare_models([model_files["int8"], path, path], faces, tmp_path)
+
+
+def test_each_model_has_a_folder_of_its_own(
+    model_files: Files, faces: Path, tmp_path: Path
+) -> None:
+    models = []
+    for name in ("lr-0.1/model.tflite", "lr-0.1/model.x.tflite", "lr-0.2/model.tflite"):
+        models.append(tmp_path / name)
+        models[-1].parent.mkdir(exist_ok=True)
+        models[-1].write_bytes(model_files["float32"].read_bytes())
+
+    comparison = compare_models(models, faces, tmp_path / "out", images=False)
+
+    reports = [each.report for each in comparison.evaluations]
+    assert len({*comparison.names}) == len({*reports}) == 3
+    assert all(report.parent.parent == tmp_path / "out" for report in reports)
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (
+            ["/r/a/m.keras", "/r/a/m.tflite", "/r/b/m.keras"],
+            ("a-m.keras", "a-m.tflite", "b-m.keras"),
+        ),
+        (["/model.keras", "/run/model.keras"], ("model", "run-model")),
+        (["/a-b/c", "/a/b-c", "/d/c", "/d/b-c"], ("1-c", "2-b-c", "3-c", "4-b-c")),
+        (["/runs/lr-0.01", "/runs/lr-0.001"], ("lr-0.01", "lr-0.001")),
+    ],
+)
+def test_names_are_as_short_as_they_can_be(models: list[str], names: tuple[str, ...]) -> None:
+    assert _names([Path(model) for model in models]) == names

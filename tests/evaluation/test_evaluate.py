@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -141,6 +142,36 @@ def test_metrics_by_a_column_of_the_groups(
     assert slices["new"]["low"] <= slices["new"]["accuracy"] <= slices["new"]["high"]
     page = found.report.read_text("utf-8")
     assert "<h2>By camera</h2>" in page and "old &lt;1&gt;" in page and "(no value)" in page
+
+
+@pytest.mark.parametrize("row", ["", "sad/<b>笑.png,1,3\n"])
+def test_votes_for_no_readable_image_are_as_no_votes(
+    run: Path, testset: Path, tmp_path: Path, row: str
+) -> None:
+    table = testset / "votes.csv"
+    table.write_text(f"path,happy,sad\n{row}", encoding="utf-8")
+    try:
+        found = evaluate(run, testset, tmp_path)
+    finally:
+        table.unlink()
+    assert "votes" not in found.facts and found.report.is_file()
+
+
+def test_other_faces_of_the_training_count_as_seen(
+    tiny_network: keras.Model, testset: Path, tmp_path: Path
+) -> None:
+    faces, run = tmp_path / "faces", tmp_path / "run"
+    shutil.copytree(testset, faces)
+    (faces / "other").mkdir()
+    (faces / "happy").rename(faces / "other" / "calm")
+    (faces / "happy").mkdir()
+    shutil.copy(testset / "sad" / "face_00000.png", faces / "happy")
+    run.mkdir()
+    tiny_network.save(run / "model.keras")
+    dataset = load(faces, 32, others=True)
+    write_manifest(run / "split.csv", dataset, np.zeros(len(dataset.samples), bool))
+    happy = len(list((testset / "happy").iterdir()))
+    assert evaluate(run, testset, tmp_path / "out").facts["dataset"]["seen"] >= happy
 
 
 def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -> None:

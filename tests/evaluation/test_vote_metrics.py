@@ -9,6 +9,7 @@ from happysad.dataset.synthetic import make_dataset
 from happysad.evaluation.evaluate import evaluate
 from happysad.evaluation.votes import most_contested, vote_metrics
 from happysad.released import FOLDER, MODEL
+from happysad.training.targets import mostly_happy_or_sad
 
 SHARES = np.array(
     [(1, 0, 0), (0.6, 0.1, 0.3), (0, 0.9, 0.1), (0.1, 0.5, 0.4), (0.2, 0.1, 0.7), (0, 0, 1)]
@@ -25,6 +26,14 @@ def test_metrics_by_votes() -> None:
     assert metrics.clear_uncertain == pytest.approx(1 / 3)
     assert (metrics.mostly, metrics.mostly_accuracy) == (4, 0.75)
     assert (metrics.neither, metrics.neither_happy, metrics.neither_sad) == (2, 0, 0.5)
+
+
+def test_a_tie_counts_as_happy_as_in_training() -> None:
+    shares = np.array([(0.5, 0.5, 0), (0.4, 0.4, 0.2), (0.35, 0.25, 0.4)])
+    metrics = vote_metrics(shares, np.array([(0.2, 0.8)] * 3), None)
+    assert (metrics.mostly, metrics.mostly_accuracy) == (2, 1)
+    two, labels = mostly_happy_or_sad(shares)
+    assert (two.tolist(), labels.tolist()) == ([True, True, False], [1, 1])
 
 
 def test_perfect_scores_are_calibrated() -> None:

@@ -25,6 +25,15 @@ def test_a_perfect_split_gives_a_finite_temperature() -> None:
     assert 0.05 <= fit_temperature(logits, np.eye(3)[[0, 0, 1, 1]]) < 1
 
 
+def test_a_sigmoid_is_calibrated_on_faces_with_votes_for_happy_or_sad() -> None:
+    logits = np.array([[-3], [-2], [2], [3], [-2], [2]], np.float32)
+    shares = np.eye(3)[[0, 0, 1, 1, 1, 0]]
+    neither = np.eye(3)[[2, 2]]
+    expected = fit_temperature(logits, shares)
+    found = fit_temperature(np.vstack([logits, [[5], [-5]]]), np.vstack([shares, neither]))
+    assert found == pytest.approx(expected)
+
+
 def pairs(happy: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Scores of a sigmoid: P(sad) and P(happy)."""
     p = np.asarray(happy, np.float64)

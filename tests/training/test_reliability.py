@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from scipy.stats import binomtest
 
@@ -27,6 +29,12 @@ def test_a_small_split_is_called_small() -> None:
     (warning,) = validation_warnings(1.0, [0, 1] * 20)
 
     assert "only 40 images" in warning
+
+
+def test_a_split_without_happy_and_sad_faces_is_called_that() -> None:
+    (warning,) = validation_warnings(math.nan, [])
+
+    assert "no validation image is mostly called happy or sad" in warning
 
 
 def test_a_split_of_one_class_proves_nothing() -> None:

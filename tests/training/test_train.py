@@ -164,6 +164,40 @@ def test_resuming_on_changed_data_is_refused(
         train(copy, read_recipe(str(recipe_file)), out, resume=True)
 
 
+def test_resuming_with_other_groups_is_refused(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe, out = read_recipe(str(recipe_file)), tmp_path / "run"
+
+    def stop(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, recipe, out, on_epoch=stop)
+    split = (out / "split.csv").read_bytes()
+    with pytest.raises(DatasetError, match="groups have changed since"):
+        train(faces, recipe, out, resume=True, group_pattern=r"\d$|\d(?=\.)")
+    assert (out / "split.csv").read_bytes() == split
+
+
+def test_the_result_counts_the_images_that_were_used(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe = read_recipe(str(recipe_file))
+    short = replace(recipe, images=16, stages=(replace(recipe.stages[0], epochs=1),))
+    result = train(faces, short, tmp_path / "run")
+    assert (result.training, result.validation) == (16, 4)
+
+
+def test_a_seed_out_of_range_is_refused(faces: Path, tmp_path: Path) -> None:
+    for seed in ("-1", str(2**32)):
+        command = happysad("train", faces, "--out", tmp_path / "run", "--seed", seed)
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert "--seed" in done.stderr and seed in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_excluded_images_are_not_used(recipe_file: Path, faces: Path, tmp_path: Path) -> None:
     recipe, out = read_recipe(str(recipe_file)), tmp_path / "run"
     short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
@@ -388,6 +422,9 @@ def test_validation_metrics_are_against_the_shares() -> None:
 
     assert loss == pytest.approx(-(shares * np.log(outputs)).sum() / 3)
     assert accuracy == 0.5, "the face that is mostly neither does not count"
+    happy = outputs[:, 1:2] / outputs[:, :2].sum(axis=1, keepdims=True)
+    assert validation_metrics(happy, shares)[1] == 0.5, "nor does it for a sigmoid"
+    assert np.isnan(validation_metrics(happy[2:], shares[2:])[1])
 
 
 def test_networks_trained_on_grey_images_read_luminance(faces: Path, tmp_path: Path) -> None:

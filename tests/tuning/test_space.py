@@ -1,5 +1,6 @@
 """The recipes that a search tries."""
 
+import numpy as np
 import pytest
 
 from happysad.errors import RecipeError
@@ -36,6 +37,24 @@ def test_values_of_a_range_are_drawn_reproducibly() -> None:
     assert all(16 <= recipe.batch_size <= 128 for recipe in drawn)
     assert {recipe.stages[1].layers for recipe in drawn} == {"block_3", "all"}
     assert all(recipe.stages[0] == BASE.stages[0] for recipe in drawn)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "different"),
+    [
+        ("stages.1.averaging=0.99..0.9999", 0.99, 0.9999, 10),
+        ("dropout=0.12345..0.12349", 0.12345, 0.12349, 10),
+        ("stages.0.learning_rate=0.012345..0.45678", 0.012345, 0.45678, 10),
+    ],
+)
+def test_drawn_values_are_within_the_range(
+    text: str, low: float, high: float, different: int
+) -> None:
+    vary = parse_vary(text)
+    rng = np.random.default_rng(0)
+    drawn = [vary.draw(rng) for _ in range(2000)]
+    assert all(low <= value <= high for value in drawn)
+    assert len(set(drawn)) > different
 
 
 def test_without_variation_the_recipe_itself_is_tried() -> None:

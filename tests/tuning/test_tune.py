@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from happysad.cli.tune import _line
 from happysad.errors import DatasetError, HappysadError, RecipeError
 from happysad.training.checkpoint import Epoch
 from happysad.training.network import load_network
@@ -126,12 +129,63 @@ def test_a_trial_that_falls_behind_is_stopped_and_stays_stopped(
         assert [ranked.values["dropout"] for ranked in search.recipes] == [0.1, 0.4]
 
 
+def test_a_failing_trial_does_not_end_a_search_that_stops_trials_early(
+    faces: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, out = read_recipe(str(recipe_file)), tmp_path / "search"
+    # A path relative to the working directory, which is another one in Ray's processes.
+    monkeypatch.chdir(tmp_path)
+    Path("w.h5").write_bytes(b"not weights")
+    search = tune(faces, base, [parse_vary("weights=missing.h5,w.h5,none")], out, concurrency=1)
+    best, missing, foreign = (ranked.best for ranked in search.recipes)
+    assert (best.state, missing.state, foreign.state) == ("finished", "failed", "failed")
+    assert "no such weights file" in (missing.problem or "")
+    assert "not weights of MobileNetV2" in (foreign.problem or "")
+    with (out / "trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["failed", "failed", "finished"]
+
+
+def test_a_diverging_trial_that_is_stopped_early_has_failed(
+    faces: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    base, out = read_recipe(str(recipe_file)), tmp_path / "search"
+    varied = [parse_vary("dropout=0.1,0.4"), parse_vary("stages.0.epochs=9")]
+    with pytest.raises(HappysadError, match="no Ray cluster at this address"):
+        tune(faces, base, varied, out, address="127.0.0.1:9")
+    # The state of an interrupted search, one of whose trainings has diverged.
+    for number, (loss, epochs) in enumerate([(0.5, 9), (math.nan, 4)]):
+        run = Run(out / f"{number:03}")
+        run.write_history(
+            [Epoch(epoch, 1, 0.1, loss, 0.5, loss, 0.5, 9.0, 9.0) for epoch in range(1, epochs + 1)]
+        )
+        if epochs == 9:
+            run.model.touch()
+    lines: list[str] = []
+    search = tune(
+        faces,
+        base,
+        varied,
+        out,
+        concurrency=1,
+        resume=True,
+        on_trial=lambda trial, outcome, total: lines.append(_line(trial, outcome)),
+    )
+    assert [ranked.outcomes[0].state for ranked in search.recipes] == ["finished", "failed"]
+    assert any("failed" in line and "the validation loss is not a number" in line for line in lines)
+
+
 def test_errors_are_reported_before_anything_is_trained(
     faces: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     base = read_recipe(str(recipe_file))
     with pytest.raises(DatasetError, match="no such folder"):
         tune(tmp_path / "nothing", base, [], tmp_path / "t")
+    with pytest.raises(HappysadError, match="no Ray cluster at this address"):
+        tune(faces, base, [], tmp_path / "begun", address="127.0.0.1:9")
+    shutil.copytree(faces, tmp_path / "faces")
+    for dataset, pattern in ((tmp_path / "faces", None), (faces, r"\d(?=\.)")):
+        with pytest.raises(RecipeError, match="or of another dataset"):
+            tune(dataset, base, [], tmp_path / "begun", resume=True, group_pattern=pattern)
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(RecipeError, match="not a search"):
         tune(faces, base, [], tmp_path)

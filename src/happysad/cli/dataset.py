@@ -113,7 +113,7 @@ def import_(
     if done.left_out and not as_json:
         left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
         typer.echo(f"skipped, neither happy nor sad: {left_out}")
-    if votes and not as_json:
+    if done.voted and not as_json:
         typer.echo(f"images with votes: {done.voted:,} of {done.counts.total():,}")
     for problem in done.bad:
         typer.echo(f"skipped: {problem}", err=True)

@@ -14,7 +14,9 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Output folder; if it exists, a number is appended.")
     ] = Path("happysad-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the drawn faces and of the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the drawn faces and of the training.")
+    ] = 0,
 ) -> None:
     """Run the whole chain: draw faces, train, evaluate, export, predict on photographs.
 

@@ -40,7 +40,7 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Random seed. Default: the recipe's."),
+        typer.Option(min=0, max=2**32 - 1, help="Random seed. Default: the recipe's."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smoke test (about a minute).")] = False,
     resume: Annotated[

@@ -5,14 +5,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from happysad.dataset.names import class_number
+from happysad.dataset.names import NAMES, class_number
 from happysad.dataset.tables import Row, read_table
-from happysad.dataset.votes import parse_votes
+from happysad.dataset.votes import NEITHER, NO_ANSWER, parse_votes
 from happysad.errors import DatasetError
 
 _PATHS: Final = ("path", "file", "image", "filename", "image name")
 _LABELS: Final = ("label", "choice", "sentiment", "emotion")
 _ANNOTATORS: Final = ("annotator", "annotation_id", "rater", "worker")
+_ANSWERS: Final = {*NAMES, *NEITHER, *NO_ANSWER}
 # FER+'s names count the rows of fer2013.csv from 0; imported images are numbered from 1.
 _FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
 
@@ -21,18 +22,19 @@ def read_annotations(table: Path) -> list[Row]:
     """Read votes and convert them to one form.
 
     Supported are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
-    row per judgement: path, label and, if there are several people, annotator.
+    row per judgement: path, label and, if there are several people, annotator. Columns of counts
+    must have the name of a known answer; a label may be any word, and columns of text are ignored.
 
     Args:
         table: A CSV file with a column path, file, image, filename or Image name.
 
     Returns:
-        One row per image, with the cell ``path`` and a cell per answer. Rows without any vote are
-        left out.
+        One row per image, with the cell ``path`` and a cell per answer. Images without any vote
+        about the expression are left out.
 
     Raises:
-        DatasetError: The file cannot be read, or has neither form; an annotator judged an image
-            twice.
+        DatasetError: The file cannot be read, or has neither form; a column of numbers is not a
+            known answer; an annotator judged an image twice.
     """
     rows = read_table(table, ())
     columns = {name.casefold(): name for name in rows[0].cells} if rows else {}
@@ -49,11 +51,17 @@ def read_annotations(table: Path) -> list[Row]:
         raise DatasetError(
             f"{table}: no column of votes for happy or sad; name them so, or give path,label"
         )
+    # Counted as votes, an age or a row number would outweigh all others.
+    if unknown := [name for name in answers if name.casefold() not in _ANSWERS]:
+        raise DatasetError(
+            f"{table}: column {unknown[0]!r} has numbers and is not a known answer; remove it, or "
+            f"rename it to one of {', '.join(sorted(_ANSWERS))}"
+        )
     found = []
     for row in rows:
         given = {name: row.cells[name] for name in answers if row.cells[name]}
-        votes = [parse_votes(table, row.line, name, cell) for name, cell in given.items()]
-        if any(votes):
+        votes = {n: parse_votes(table, row.line, n, cell) for n, cell in given.items()}
+        if any(count for name, count in votes.items() if _counts(name)):
             found.append(Row(row.line, {"path": _name(row.cells[path]), **given}))
     return found
 
@@ -82,12 +90,17 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
     return [
         Row(lines[name], {"path": name, **{answer: str(n) for answer, n in answers.items()}})
         for name, answers in counts.items()
+        if any(map(_counts, answers))
     ]
 
 
 def _name(path: str) -> str:
     ferplus = _FERPLUS_NAME.fullmatch(path)
     return f"{int(ferplus[1]) + 1:06d}" if ferplus else path
+
+
+def _counts(answer: str) -> bool:
+    return answer.casefold() not in NO_ANSWER
 
 
 def _is_count(rows: list[Row], name: str) -> bool:

@@ -64,10 +64,13 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
     found = list(find_images([str(source)], leave_out=out))
     if all(item.problem for item in found):
         raise DatasetError(f"{source}: {found[0].problem}; give a folder of photographs")
+    names = [Path(item.path).relative_to(source).as_posix() for item in found]
+    # Before the slow part: a wrong row is an error.
+    has_groups = (source / GROUPS_FILE).is_file()
+    groups = read_groups(source, names) if has_groups else {}
     done, face_detector = CropResult(), FaceDetector()
     with atomic_folder(out) as folder:
-        for item in track(found, "Cropping"):
-            name = Path(item.path).relative_to(source).as_posix()
+        for item, name in zip(track(found, "Cropping"), names, strict=True):
             if item.problem:
                 done.unreadable[name] = item.problem
             else:
@@ -78,7 +81,9 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
                 f"{len(done.unreadable):,} could not be read; give a folder of photographs"
             )
         _write_lists(folder, done)
-        _carry_groups(source, folder, done.crops)
+        if has_groups:
+            rows = [(done.crops[names[i]], g) for i, g in groups.items() if names[i] in done.crops]
+            atomic_csv(folder / GROUPS_FILE, ("path", "group"), rows)
     return done
 
 
@@ -110,11 +115,3 @@ def _write_lists(folder: Path, done: CropResult) -> None:
     skipped = dict.fromkeys(done.no_face, "no face") | done.unreadable
     atomic_csv(folder / SKIPPED_FILE, ("path", "reason"), sorted(skipped.items()))
     atomic_csv(folder / SEVERAL_FILE, ("path", "faces"), sorted(done.several.items()))
-
-
-def _carry_groups(source: Path, folder: Path, crops: dict[str, str]) -> None:
-    if not (source / GROUPS_FILE).is_file():
-        return
-    names = list(crops)
-    rows = [(crops[names[index]], group) for index, group in read_groups(source, names).items()]
-    atomic_csv(folder / GROUPS_FILE, ("path", "group"), rows)

@@ -6,8 +6,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from happysad.dataset.scan import OTHER, images_below
+from happysad.dataset.scan import GROUPS_FILE, OTHER, images_below, read_groups
 from happysad.dataset.tables import LONGEST_CELL
+from happysad.dataset.votes import VOTES_FILE, read_votes
 from happysad.errors import DatasetError, ImageError
 
 FER2013_EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -51,6 +52,7 @@ class Row:
         name: Name of the image in the source; untrusted.
         read: Returns the image file's bytes; raises `ImageError` or `OSError`.
         group: The image's group, if the source states one.
+        votes: Answer → count or share of votes, as written; empty if the source states none.
     """
 
     number: int
@@ -60,27 +62,33 @@ class Row:
     name: str
     read: Callable[[], bytes]
     group: str | None = None
+    votes: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_source(source: Path) -> tuple[int, Iterator[Row]]:
+def open_source(source: Path, *, votes: bool = True) -> tuple[int, Iterator[Row]]:
     """Open a source and detect its format.
 
     Supported are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
     columns path and label (and group and split), Parquet as Hugging Face writes it: a file or a
     folder that contains some, and a folder with a subfolder of images for each label, below
-    folders such as train/ and test/ if there are splits.
+    folders such as train/ and test/ if there are splits. A `GROUPS_FILE` and a `VOTES_FILE` in that
+    folder, or in those of the splits, are read, too.
+
+    Args:
+        source: The file or folder.
+        votes: Whether to read votes.
 
     Returns:
         The approximate number of rows, and an iterator that reads them.
 
     Raises:
-        DatasetError: The source is missing or its format is unknown; while iterating: it is
-            damaged.
+        DatasetError: The source is missing, its format is unknown, or its groups or votes cannot
+            be read; while iterating: it is damaged.
     """
     try:
         if source.is_dir():
             files = sorted(source.rglob("*.parquet"))
-            return _open_parquet(files) if files else _open_folder(source)
+            return _open_parquet(files) if files else _open_folder(source, votes)
         with source.open("rb") as file:
             if file.read(4) == b"PAR1":
                 return _open_parquet([source])
@@ -151,14 +159,30 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
     )
 
 
-def _open_folder(source: Path) -> tuple[int, Iterator[Row]]:
+def _open_folder(source: Path, with_votes: bool) -> tuple[int, Iterator[Row]]:
     paths = sorted(images_below(source))
     if not paths:
         raise DatasetError(f"{source}: neither a .parquet file nor an image in this folder")
-    return len(paths), (_folder_row(source, *item) for item in enumerate(paths, start=1))
+    groups: dict[Path, str] = {}
+    votes: dict[Path, dict[str, str]] = {}
+    splits = [path for path in source.iterdir() if path.name.casefold() in _SPLIT_FOLDERS]
+    for folder in (source, *sorted(splits)):
+        inside = [path for path in paths if path.is_relative_to(folder)]
+        names = [path.relative_to(folder).as_posix() for path in inside]
+        if (folder / GROUPS_FILE).is_file():
+            groups |= {inside[i]: group for i, group in read_groups(folder, names).items()}
+        if with_votes and (folder / VOTES_FILE).is_file():
+            votes |= {inside[i]: cells for i, cells in read_votes(folder, names).items()}
+    rows = (
+        _folder_row(source, number, path, groups.get(path), votes.get(path, {}))
+        for number, path in enumerate(paths, start=1)
+    )
+    return len(paths), rows
 
 
-def _folder_row(source: Path, number: int, path: Path) -> Row:
+def _folder_row(
+    source: Path, number: int, path: Path, group: str | None, votes: dict[str, str]
+) -> Row:
     relative = path.relative_to(source)
     *folders, _ = relative.parts
     split = None
@@ -174,6 +198,8 @@ def _folder_row(source: Path, number: int, path: Path) -> Row:
         split=split_name(split),
         name=relative.as_posix(),
         read=lambda: _file(path),
+        group=group,
+        votes=votes,
     )
 
 

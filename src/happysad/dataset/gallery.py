@@ -17,7 +17,7 @@ from happysad.image import RgbImage, open_image
 from happysad.reports import write_html
 
 MOST: Final = 48
-"""Number of findings of each kind that are shown with images; others are listed by name."""
+"""Groups of each kind of finding that are shown with images; others are listed by name."""
 
 _SIDE: Final = 224
 
@@ -80,7 +80,7 @@ def _section(folder: Path, kind: Kind, found: list[Finding]) -> dict[str, Any]:
 
 
 def _groups(found: Iterable[Finding]) -> list[list[_Entry]]:
-    """Group findings with the image that they refer to; each image occurs once."""
+    """Group findings with the image that they refer to; an image may be in two groups."""
     groups: dict[str, list[_Entry]] = {}
     placed: set[str] = set()
     for finding in found:

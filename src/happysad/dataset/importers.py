@@ -4,6 +4,7 @@ import csv
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -98,28 +99,33 @@ def import_dataset(
         others: Write the images with other labels too.
         strict: Stop at the first row that cannot be used.
         votes: Table of what several people said about the images, see `read_annotations`; each
-            split gets a votes.csv. Rows are matched by the images' names in the source.
+            split gets a votes.csv. Rows are matched by the images' names in the source. Default:
+            the votes.csv of a folder, if it has one.
 
     Raises:
-        DatasetError: The source or the votes cannot be read, no image is happy or sad, votes match
-            no image or several, a row is bad and ``strict`` is set, or ``out`` exists.
+        DatasetError: The source, its groups or the votes cannot be read, no image is happy or sad,
+            votes match no image or several, a row is bad and ``strict`` is set, or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
-    total, rows = open_source(source)
+    total, rows = open_source(source, votes=votes is None)
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     annotations = read_annotations(votes) if votes else []
-    done, images = ImportResult(), list[tuple[str, Path]]()
+    done, images = ImportResult(), list[tuple[Row, Path]]()
     with atomic_folder(out) as folder:
         for row in track(rows, "Importing", total):
             if target := _import_row(row, folder, labels, others, done):
-                images.append((row.name, target))
+                images.append((row, target))
             if strict and done.bad:
                 raise DatasetError(f"{source}: {done.bad[0]}")
-        if not done.counts:
+        if not any(label in LABELS for _, label in done.counts):
             raise DatasetError(_nothing_found(source, done))
         if votes:
-            done.voted = _write_votes(votes, annotations, images, folder)
+            voted = _match_votes(votes, annotations, images)
+        else:
+            voted = [(target, row.votes) for row, target in images if row.votes]
+        _write_votes(voted, folder)
+        done.voted = len(voted)
     return done
 
 
@@ -157,29 +163,38 @@ def _import_row(
     return target
 
 
-def _write_votes(
-    table: Path, rows: list[TableRow], images: list[tuple[str, Path]], folder: Path
-) -> int:
-    """Write votes.csv into each split's folder and return the number of images with votes."""
-    matches = match_rows(table, rows, [name for name, _ in images], partial=True)
+Votes = Sequence[tuple[Path, Mapping[str, str]]]
+
+
+def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> Votes:
+    """Return each written image with votes, and its votes by answer."""
+    names = [row.name for row, _ in images]
+    matches = match_rows(table, rows, names, partial=True)
     if not matches:
         raise DatasetError(
             f"{table}: no row matches an image; names are such as {rows[0].cells['path']!r} there "
-            f"and {images[0][0]!r} in the source"
+            f"and {names[0]!r} in the source"
             if rows
             else f"{table}: no votes"
         )
-    answers = sorted({name for row in matches.values() for name in row.cells if name != "path"})
+    return [
+        (images[index][1], {name: cell for name, cell in row.cells.items() if name != "path"})
+        for index, row in sorted(matches.items())
+    ]
+
+
+def _write_votes(voted: Votes, folder: Path) -> None:
+    """Write votes.csv into each split's folder."""
+    answers = sorted({name for _, votes in voted for name in votes})
     by_split: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for index, row in sorted(matches.items()):
-        path = images[index][1].relative_to(folder)
+    for image, votes in voted:
+        path = image.relative_to(folder)
         name = path.relative_to(path.parts[0]).as_posix()
-        by_split[path.parts[0]].append((name, *(row.cells.get(each, "0") for each in answers)))
+        by_split[path.parts[0]].append((name, *(votes.get(each, "0") for each in answers)))
     for split, lines in by_split.items():
         atomic_csv(folder / split / VOTES_FILE, ("path", *answers), lines)
         # Read as for training, so that a wrong vote is an error now.
         read_shares(folder / split, [line[0] for line in lines])
-    return len(matches)
 
 
 def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:
@@ -209,11 +224,14 @@ def _note_group(folder: Path, image: Path, group: str) -> None:
 
 
 def _nothing_found(source: Path, done: ImportResult) -> str:
-    if done.bad and not done.left_out:
+    others = Counter(done.left_out)
+    for (_, label), count in done.counts.items():
+        others[label.removeprefix(f"{OTHER}/")] += count
+    if done.bad and not others:
         return f"{source}: no row could be used, the first because: {done.bad[0]}"
-    if not done.left_out:
+    if not others:
         return f"{source}: contains no rows"
-    found = ", ".join(f"{label!r} ({count})" for label, count in done.left_out.most_common(10))
+    found = ", ".join(f"{label!r} ({count})" for label, count in others.most_common(10))
     return (
         f"{source}: no happy or sad image, its labels are {found}; if two of them mean sad and "
         "happy, say which: --labels 'sad=0,happy=1'"

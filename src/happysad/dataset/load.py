@@ -118,7 +118,8 @@ def load(
 
     Raises:
         DatasetError: See `scan`; or no image of a class is left; or, if ``strict``, an image cannot
-            be read; or the disk has no room for ``store``.
+            be read; or the disk has too little free space for ``store``.
+        HappysadError: ``store`` cannot be written.
     """
     samples = scan(folder, group_pattern=group_pattern, others=others, exclude=exclude)
     crops = _room_for_crops((len(samples), size, size, 3), store)
@@ -172,15 +173,17 @@ def load(
 def _room_for_crops(shape: tuple[int, ...], store: Path | None) -> npt.NDArray[np.uint8]:
     if store is None:
         return np.empty(shape, np.uint8)
-    store.parent.mkdir(parents=True, exist_ok=True)
-    store.unlink(missing_ok=True)
+    with convert_os_errors(store):
+        store.parent.mkdir(parents=True, exist_ok=True)
+        store.unlink(missing_ok=True)
     need, free = int(np.prod(shape)), shutil.disk_usage(store.parent).free
     if need > free:
         raise DatasetError(
             f"{store}: the crops need {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB "
             "left; free some, or choose a smaller input size"
         )
-    crops = np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
+    with convert_os_errors(store):
+        crops = np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         # Allocated now: writing to a memory map on a full disk kills the process.
         with convert_os_errors(store), store.open("rb+") as file:

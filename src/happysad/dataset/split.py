@@ -50,9 +50,10 @@ def split(
 
     Copies, near duplicates (see `near_duplicates`) and members of one group form a cluster, which
     stays whole. The clusters are processed in the order of a seeded hash of their content, and
-    each is taken for validation if that brings both classes nearer to their share. So the split
-    depends on the images and the seed alone, not on the machine, on file names or on file order,
-    and each class meets its share to within one cluster.
+    each is taken for validation if that lowers the sum of the classes' relative distances to their
+    shares. If happy or sad then has no validation image, the cluster that has some and raises that
+    sum least is taken, too. So the split depends on the images and the seed alone, not on the
+    machine, on file names or on file order.
 
     Args:
         dataset: The images.
@@ -79,10 +80,27 @@ def split(
     wanted = np.clip(np.round(totals * validation_fraction), 1, totals - 1)
     missing = wanted.copy()
     taken = np.zeros(len(counts), np.bool_)
+
+    def distance(left: npt.NDArray[np.floating]) -> float:
+        return float((np.abs(left) / totals).sum())
+
     for index in order:
         left = missing - counts[index]
-        if (np.abs(left) / totals).sum() < (np.abs(missing) / totals).sum():
+        if distance(left) < distance(missing):
             missing, taken[index] = left, True
+    both = slice(len(LABELS))
+    for label in range(len(LABELS)):
+        if missing[label] == wanted[label]:
+            # Not a cluster that would leave no happy, or no sad, image for training.
+            left_over = totals - wanted + missing
+            possible = [
+                index
+                for index in order
+                if counts[index, label] and (counts[index] < left_over)[both].all()
+            ]
+            if possible:
+                index = min(possible, key=lambda index: distance(missing - counts[index]))
+                missing, taken[index] = missing - counts[index], True
     validation: npt.NDArray[np.bool_] = taken[cluster]
     _check_sides(dataset, validation)
     return validation
@@ -115,7 +133,7 @@ def _check_sides(dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
             side = SIDES[sides.pop()]
             raise DatasetError(
                 f"{dataset.folder}: cannot be split, all {name} images would go to {side}; "
-                f"add {name} images that are not copies or of one group"
+                f"add {name} images that are not copies, and are of other groups"
             )
 
 

@@ -1,9 +1,9 @@
 """Drawn cartoon faces, happy and sad, for the demo and the tests.
 
 A happy face has the mouth's corners up and relaxed brows; a sad one has the corners down and the
-inner ends of the brows raised. Everything else (skin, hair, clothes, glasses, light, pose, noise)
-is random, with the same distribution for both. A few expressions are so slight that they are hard
-to recognise.
+inner ends of the brows raised; closed eyes curve with the expression, too. Everything else (skin,
+hair, clothes, glasses, light, pose, noise) is random, with the same distribution for both. A few
+expressions are so slight that they are hard to recognise.
 """
 
 from collections.abc import Sequence

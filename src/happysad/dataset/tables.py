@@ -1,6 +1,7 @@
 """CSV tables about a dataset's images, such as groups.csv and votes.csv."""
 
 import csv
+import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from happysad.errors import DatasetError
+from happysad.sources import find_images
 
 # The largest limit that csv accepts on every system; cells may hold whole images.
 LONGEST_CELL: Final = 2**31 - 1
@@ -86,8 +88,9 @@ def match_rows(
 ) -> dict[int, Row]:
     """Find each row's image by the column ``path``.
 
-    Paths are relative to the dataset's folder. Backslashes, Unicode forms and a leading ``./`` are
-    normalised; letter case and folders matter only where a path would otherwise be ambiguous.
+    Paths are absolute or relative to the dataset's folder. Backslashes, Unicode forms and a leading
+    ``./`` are normalised; letter case and folders matter only where a path would otherwise be
+    ambiguous. Rows of other images in the folder, such as those below other/, are ignored.
 
     Args:
         path: The table, for error messages.
@@ -104,19 +107,29 @@ def match_rows(
     """
     by_key: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
-        plain = _plain(name)
-        for key in {plain, plain.casefold(), PurePosixPath(plain).name.casefold()}:
+        for key in _keys(name):
             by_key[key].append(index)
     counts = Counter(map(_plain, names))
     exact = {_plain(name): i for i, name in enumerate(names) if counts[_plain(name)] == 1}
+
+    def find(name: str) -> list[int]:
+        return [exact[name]] if name in exact else by_key.get(name.casefold(), [])
+
+    folder = folder or path.parent
+    unused: set[str] | None = None
     found: dict[int, Row] = {}
     for row in rows:
         where, given = f"{path}, line {row.line}", _plain(row.cells["path"])
-        matches = [exact[given]] if given in exact else by_key.get(given.casefold(), [])
+        matches = find(given)
         if not matches and partial:
             continue
         if not matches:
-            if given and ((folder or path.parent) / given).is_file():
+            given = _inside(folder, row.cells["path"]) or given
+            matches = find(given)
+        if not matches:
+            if unused is None:
+                unused = _names_below(folder)
+            if given.casefold() in unused:
                 continue  # An image that takes no part, such as one below other/.
             raise DatasetError(f"{where}: no image {row.cells['path']!r}; correct or remove it")
         if len(matches) > 1:
@@ -131,6 +144,27 @@ def match_rows(
             )
         found[matches[0]] = row
     return found
+
+
+def _inside(folder: Path, name: str) -> str:
+    """Make an absolute path, or one with "..", relative to the folder; empty if it is outside."""
+    # Not resolved: links inside the folder are part of the images' names.
+    path = Path(os.path.normpath(folder.absolute() / name.replace("\\", "/")))
+    for base in (os.path.normpath(folder.absolute()), folder.resolve()):
+        if path.is_relative_to(base):
+            return _plain(path.relative_to(base).as_posix())
+    return ""
+
+
+def _names_below(folder: Path) -> set[str]:
+    """Return the paths and names of all images below a folder, case-folded."""
+    found = (Path(image.path) for image in find_images([str(folder)]) if not image.problem)
+    return {key for path in found for key in _keys(path.relative_to(folder).as_posix())}
+
+
+def _keys(name: str) -> set[str]:
+    plain = _plain(name)
+    return {plain, plain.casefold(), PurePosixPath(plain).name.casefold()}
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,12 @@ VOTES_FILE: Final = "votes.csv"
 NO_ANSWER: Final = frozenset({"unknown", "nf", "not a face", "no face"})
 """Columns that say nothing about the expression and do not count."""
 
+NEITHER: Final = frozenset(
+    {"neither", "other", "neutral", "calm", "surprise", "surprised", "anger", "angry", "disgust"}
+    | {"disgusted", "fear", "fearful", "contempt"}
+)
+"""Names of answers that a face is neither happy nor sad."""
+
 
 def read_shares(folder: Path, names: Sequence[str]) -> dict[int, Shares]:
     """Read the votes of a dataset's images.
@@ -37,10 +43,28 @@ def read_shares(folder: Path, names: Sequence[str]) -> dict[int, Shares]:
     path = folder / VOTES_FILE
     if not path.is_file():
         return {}
+    return {index: _shares(path, row) for index, row in _read(path, names).items()}
+
+
+def read_votes(folder: Path, names: Sequence[str]) -> dict[int, dict[str, str]]:
+    """Read the votes of a dataset's images as they are written; see `read_shares`.
+
+    Returns:
+        Index in ``names`` → answer → count or share.
+    """
+    path = folder / VOTES_FILE
+    found = {}
+    for index, row in _read(path, names).items():
+        _shares(path, row)  # Raises where a cell is wrong.
+        found[index] = {name: cell for name, cell in row.cells.items() if name != "path"}
+    return found
+
+
+def _read(path: Path, names: Sequence[str]) -> dict[int, Row]:
     rows = read_table(path, ("path",))
     if rows and all(class_number(name) is None for name in rows[0].cells):
         raise DatasetError(f"{path}: no column of votes for happy or sad; name them so")
-    return {index: _shares(path, row) for index, row in match_rows(path, rows, names).items()}
+    return match_rows(path, rows, names)
 
 
 def _shares(path: Path, row: Row) -> Shares:

@@ -103,15 +103,17 @@ def compare_models(
 def _names(models: Sequence[Path]) -> tuple[str, ...]:
     """Name each model by the last parts of its path that tell all apart."""
     paths = [model.resolve() for model in models]
-    if len(set(paths)) < len(paths):
-        raise HappysadError(f"{models[0]}: is given twice; name each model once")
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["-".join(path.with_suffix("").parts[-count:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    else:
-        names = [path.name for path in paths]
-    return tuple(names)
+    for model, path in zip(models, paths, strict=True):
+        if paths.count(path) > 1:
+            raise HappysadError(f"{model}: is given twice; name each model once")
+    # Without the root, which would make a name an absolute path.
+    whole = [path.relative_to(path.anchor) for path in paths]
+    for parts in ([path.with_suffix("").parts for path in whole], [path.parts for path in whole]):
+        for count in range(1, max(map(len, parts)) + 1):
+            names = tuple("-".join(each[-count:]) for each in parts)
+            if len(set(names)) == len(names):
+                return names
+    return tuple(f"{number}-{path.name}" for number, path in enumerate(paths, start=1))
 
 
 def _draw_differences(comparison: Comparison, path: Path) -> None:

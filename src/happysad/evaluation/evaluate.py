@@ -14,7 +14,7 @@ The output folder holds:
     confusion    {true label: {predicted label: count}}
     figures      {name: {value, low, high}}: the metrics of `Metrics` and their 95 % intervals;
                  null where a metric is not defined
-    votes        the metrics of `VoteMetrics`; only for datasets with votes
+    votes        the metrics of `VoteMetrics`; only for datasets with votes for a readable image
     slices       column, values (the fields of `Slice`); only with ``--by``
 
 * ``predictions.csv``: path, label, probability (of happy), prediction;
@@ -123,8 +123,8 @@ def evaluate(
         facts["slices"] = {"column": by, "values": [asdict(each) for each in slices]}
     mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     (out / CONTESTED).unlink(missing_ok=True)
-    if (dataset / VOTES_FILE).is_file():
-        facts["votes"] = _votes(loaded, dataset, out / CONTESTED if images else None)
+    if votes := _votes(loaded, dataset, out / CONTESTED if images else None):
+        facts["votes"] = votes
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_predictions(out / "predictions.csv", names, labels, probabilities, uncertain)
@@ -152,10 +152,14 @@ def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.f
     return scores
 
 
-def _votes(model: LoadedModel, dataset: Path, gallery: Path | None) -> dict[str, Any]:
+def _votes(model: LoadedModel, dataset: Path, gallery: Path | None) -> dict[str, Any] | None:
     """Return metrics by votes of all faces that have some; draw the most contested ones."""
+    if not (dataset / VOTES_FILE).is_file():
+        return None
     data = load(dataset, model.input_size, others=True)
     chosen = [i for i, sample in enumerate(data.samples) if sample.shares is not None]
+    if not chosen:
+        return None
     shares = data.shares[chosen].astype(np.float64)
     scores = _score(model, np.stack([data.crops[i] for i in chosen]))
     if gallery:
@@ -231,7 +235,7 @@ def _seen(manifest: Path, sha256: Sequence[str]) -> int | None:
     """Count the images that the run trained or validated on."""
     if not manifest.exists():
         return None
-    known = {row.sha256 for row in read_manifest(manifest)}
+    known = {row.sha256 for row in read_manifest(manifest, others=True)}
     return sum(digest in known for digest in sha256)
 
 

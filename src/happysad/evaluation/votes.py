@@ -21,12 +21,13 @@ class VoteMetrics:
 
     Attributes:
         clear: Faces that at least `CLEAR` of the people call happy, or sad.
-        clear_accuracy: Share of them whose larger score is that of the majority.
+        clear_accuracy: Share of them whose larger score is that of the more frequent answer.
         clear_balanced_accuracy: Mean of that share over happy and sad faces.
         clear_roc_auc: Area under the ROC curve of P(happy) among happy and sad.
         clear_uncertain: Share of them labelled uncertain.
-        mostly: Faces that most people call happy or sad.
-        mostly_accuracy: Share of them whose larger score is that of the majority.
+        mostly: Faces whose most frequent answer is happy or sad.
+        mostly_accuracy: Share of them whose larger score is that of the more frequent answer; happy
+            where both are equally frequent.
         neither: Faces that at least `CLEAR` of the people call neither happy nor sad.
         neither_happy: Share of them labelled happy.
         neither_sad: Share of them labelled sad.
@@ -60,7 +61,7 @@ def vote_metrics(shares: FloatArray, scores: FloatArray, threshold: float | None
     clear = shares[:, :2].max(axis=1) >= CLEAR
     mostly = shares.argmax(axis=1) < 2
     neither = shares[:, 2] >= CLEAR
-    happy = shares[:, 1] > shares[:, 0]
+    happy = shares[:, 1] >= shares[:, 0]
     called_happy = scores[:, 1] >= scores[:, 0]
     right = happy == called_happy
     uncertain = scores.max(axis=1) < (threshold or 0.0)

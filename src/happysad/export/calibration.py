@@ -22,7 +22,8 @@ def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
 
     Args:
         logits: Of validation crops: ``[N, 1]`` before a sigmoid, or ``[N, 3]`` before a softmax.
-        shares: ``[N, 3]``: shares of people who call the face sad, happy, neither.
+        shares: ``[N, 3]``: shares of people who call the face sad, happy, neither. With a sigmoid,
+            faces that nobody calls happy or sad are left out, as in training.
 
     Returns:
         The temperature, 0.05–20; above 1 the network was overconfident.
@@ -30,7 +31,8 @@ def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
     z = _softmax_logits(logits)
     y = np.asarray(shares, np.float64)[:, : z.shape[1]]
     if y.shape[1] == 2:
-        y = y / y.sum(axis=1, keepdims=True)
+        used = y.sum(axis=1) > 0
+        z, y = z[used], y[used] / y[used].sum(axis=1, keepdims=True)
 
     def log_loss(log_temperature: float) -> float:
         return float(-(y * log_softmax(z / np.exp(log_temperature), axis=1)).sum(axis=1).mean())

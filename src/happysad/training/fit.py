@@ -211,18 +211,20 @@ def _compile(model: keras.Model, recipe: Recipe, stage: Stage) -> keras.optimize
 def validation_metrics(outputs: FloatArray, shares: FloatArray) -> tuple[float, float]:
     """Return log loss against the shares, and accuracy on the faces mostly called happy or sad.
 
+    The accuracy is NaN without such faces.
+
     Args:
         outputs: The network's: P(happy) ``[N, 1]``, or P(sad), P(happy), P(neither) ``[N, 3]``.
         shares: ``[N, 3]`` in the same order.
     """
     outputs, shares = outputs.astype(np.float64), shares.astype(np.float64)
+    two, labels = mostly_happy_or_sad(shares)
     if outputs.shape[1] == 1:
         outputs = np.hstack([1 - outputs, outputs])
         shares = shares[:, :2] / shares[:, :2].sum(axis=1, keepdims=True)
     loss = -(shares * np.log(outputs.clip(1e-7))).sum(axis=1).mean()
-    two, labels = mostly_happy_or_sad(shares)
     right = (outputs[two, 1] >= outputs[two, 0]) == labels
-    return float(loss), float(right.mean())
+    return float(loss), float(right.mean()) if len(right) else math.nan
 
 
 def learning_rate(stage: Stage, at: float) -> float:

@@ -90,8 +90,9 @@ class Recipe:
         input_size: Side of the crops, pixels.
         weights: ``"imagenet"``, ``"happysad"``, ``"none"``, a run's ``model.keras``, or a weights
             file.
-        output: ``"sigmoid"``: P(happy) against P(sad), trained on happy and sad faces;
-            ``"softmax"``: shares of sad, happy and neither, trained on all faces and on votes.
+        output: ``"sigmoid"``: P(happy) against P(sad), trained on happy and sad faces and on the
+            votes for these two; ``"softmax"``: shares of sad, happy and neither, trained on all
+            faces and all votes.
         dense: Widths of the dense ReLU layers after pooling.
         dropout: Fraction dropped after each dense layer.
         batch_size: Crops per step.

@@ -24,6 +24,7 @@ class Run:
     ``recipe.toml``, ``environment.json`` (versions, dataset, result), ``split.csv`` (manifest),
     ``skipped.csv``, ``augmented.png``, ``history.csv``, ``curves.png``; during the training
     ``checkpoint.npz`` and ``crops.npy``; once it is finished ``curves.svg`` and ``model.keras``.
+    If TensorBoard is installed, its logs are in ``tensorboard/``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +49,8 @@ class Run:
         """Create the run directory, or check it when resuming.
 
         Raises:
-            RecipeError: The directory contains other files, or a run of another recipe.
+            RecipeError: The directory contains other files, a run of another recipe, or a run that
+                is not to be resumed.
         """
         if self.model.is_file() or self.checkpoint.is_file():
             if not resume:

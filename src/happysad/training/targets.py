@@ -45,7 +45,10 @@ def make_targets(
 def mostly_happy_or_sad(
     shares: npt.NDArray[np.floating],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
-    """Return which faces are mostly called happy or sad, ``bool [N]``, and the labels of these."""
+    """Return which faces are mostly called happy or sad, ``bool [N]``, and the labels of these.
+
+    Their most frequent answer is happy or sad; where both are equally frequent, the label is happy.
+    """
     two = shares.argmax(axis=1) < len(LABELS)
     labels = (shares[two, 1] >= shares[two, 0]).astype(np.uint8)
     return two, labels

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from happysad.dataset.load import Dataset, load
 from happysad.dataset.scan import scan, without_excluded
-from happysad.dataset.split import split, write_manifest
+from happysad.dataset.split import read_manifest, split, write_manifest
 from happysad.errors import DatasetError
 from happysad.files import atomic, atomic_csv
 from happysad.image import RgbImage
@@ -36,8 +36,8 @@ class TrainingResult:
     Attributes:
         run: The run directory.
         best: The epoch whose weights were kept.
-        training: Number of training images.
-        validation: Number of validation images.
+        training: Number of training images that were used.
+        validation: Number of validation images that were used.
         skipped: Number of images that were skipped.
         excluded: Number of images that were excluded on request.
         warnings: What makes the validation metrics unreliable; see `validation_warnings`.
@@ -73,7 +73,7 @@ def train(
         recipe: The recipe.
         out: The run directory to create; it must not contain another run.
         resume: Continue the run in ``out``, if there is one.
-        strict: Refuse a dataset with images that would be skipped.
+        strict: Refuse a dataset with an image that cannot be read.
         group_pattern: Regular expression for the part of a file name that identifies the person;
             a person's images stay on one side of the split.
         exclude: A CSV file with the column ``path``: images of the dataset that are not used.
@@ -83,7 +83,8 @@ def train(
         The best epoch, counts and warnings.
 
     Raises:
-        DatasetError: The dataset cannot be trained on, or has changed since the run began.
+        DatasetError: The dataset cannot be trained on, or it or its groups have changed since the
+            run began.
         RecipeError: ``out`` contains another run.
         ModelError: The initial weights are not available.
     """
@@ -127,6 +128,8 @@ def train(
             f"{dataset_folder}: has changed since {out} was begun; give another --out"
         )
     validation = split(dataset, recipe.validation_fraction, recipe.seed)
+    if "fingerprint" in run.facts():
+        _check_same_split(run, dataset, validation)
     write_manifest(run.manifest, dataset, validation)
     _write_skipped(run, dataset)
     run.note(fingerprint=dataset.fingerprint, weights_sha256=_sha256(Path(recipe.weights)))
@@ -148,8 +151,8 @@ def train(
     _, held_back = mostly_happy_or_sad(data.shares[data.validation])
     run.note(
         best=asdict(best),
-        training=int((~validation).sum()),
-        validation=int(validation.sum()),
+        training=int((~data.validation).sum()),
+        validation=int(data.validation.sum()),
         skipped=len(dataset.skipped),
         excluded=excluded,
         warnings=validation_warnings(best.val_accuracy, held_back),
@@ -163,6 +166,17 @@ def train(
     del dataset, data
     run.tidy()
     return _result(run)
+
+
+def _check_same_split(run: Run, dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
+    """Raise an error if an image would change sides: it would be in both parts of the run."""
+    begun_with = {(row.sha256, row.validation) for row in read_manifest(run.manifest, others=True)}
+    if begun_with != set(zip(dataset.sha256, validation.tolist(), strict=True)):
+        raise DatasetError(
+            f"{dataset.folder}: its groups have changed since {run.path} was begun, and with them "
+            f"the split ({run.manifest}); resume with the same groups.csv and --group-pattern, or "
+            "give another --out"
+        )
 
 
 def _result(run: Run) -> TrainingResult:

@@ -33,8 +33,8 @@ class Outcome:
     Attributes:
         run: Its run directory.
         seed: Its recipe's seed.
-        state: ``"finished"``; ``"stopped"`` early, because other trials were better; or
-            ``"failed"``.
+        state: ``"finished"``; ``"stopped"`` early, because other trials were better;
+            ``"failed"``; or empty for a trial that has not ended.
         epochs: Number of epochs trained.
         val_loss: Validation log loss of the best epoch in the last stage reached.
         val_accuracy: Validation accuracy of that epoch.
@@ -84,7 +84,7 @@ class RankedRecipe:
     @property
     def best(self) -> Outcome:
         """The trial of lowest validation loss, finished ones first."""
-        order = ("finished", "stopped", "failed")
+        order = ("finished", "stopped", "failed", "")
         return min(self.outcomes, key=lambda o: (order.index(o.state), _loss(o)))
 
 

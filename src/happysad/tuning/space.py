@@ -34,18 +34,21 @@ class Vary:
     range: bool = False
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Draw a value, rounded to three significant digits."""
+        """Draw a value; fractions are rounded to about a thousandth of it or of the range."""
         if not self.range:
             return self.choices[rng.integers(len(self.choices))]
         low, high = self.choices
         whole = isinstance(low, int) and isinstance(high, int)
         if 0 < 10 * low <= high:
             value = math.exp(rng.uniform(math.log(low), math.log(high)))
+            value = round(value) if whole else float(f"{value:.3g}")
         elif whole:
-            return int(rng.integers(low, high + 1))
+            value = int(rng.integers(low, high + 1))
         else:
-            value = rng.uniform(low, high)
-        return round(value) if whole else float(f"{value:.3g}")
+            # Digits of the width: those of the value may be the same at both ends.
+            digits = 2 - math.floor(math.log10(high - low))
+            value = round(float(rng.uniform(low, high)), digits)
+        return min(max(value, low), high)
 
 
 def parse_vary(text: str) -> Vary:

@@ -106,12 +106,10 @@ def tune(
         HappysadError: The cluster cannot be reached, or no trial was finished.
     """
     dataset, out = dataset.resolve(), out.resolve()
-    if Path(base.weights).is_file():
-        base = replace(base, weights=str(Path(base.weights).resolve()))
     plan = _plan(base, recipes(base, varied, trials), seeds)
     # Fail early on a dataset that would fail every trial.
     scan(dataset, group_pattern=group_pattern, others=base.others)
-    _begin(out, plan, resume)
+    _begin(out, plan, dataset, group_pattern, resume)
     outcomes = _Outcomes(out, plan, on_epoch, on_trial)
     with connect(address, max(cores(), cpus)):
         _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, seeds)
@@ -128,17 +126,30 @@ def tune(
 
 def _plan(base: Recipe, tried: Sequence[tuple[dict[str, Any], Recipe]], seeds: int) -> list[Trial]:
     each = [
-        (values, replace(recipe, seed=recipe.seed + seed))
+        (values, replace(recipe, seed=recipe.seed + seed, weights=_weights(recipe)))
         for values, recipe in tried
         for seed in range(seeds)
     ]
     return [Trial(number, *trial) for number, trial in enumerate(each)]
 
 
-def _begin(out: Path, plan: list[Trial], resume: bool) -> None:
+def _weights(recipe: Recipe) -> str:
+    """Return a recipe's weights, a file as an absolute path: Ray changes the working directory."""
+    path = Path(recipe.weights)
+    return str(path.resolve()) if path.is_file() else recipe.weights
+
+
+def _begin(
+    out: Path, plan: list[Trial], dataset: Path, group_pattern: str | None, resume: bool
+) -> None:
     """Start a search in the folder, or check that the one to resume is the same."""
     file = out / "search.json"
-    content = json.dumps([asdict(trial) for trial in plan], indent=1)
+    search = {
+        "dataset": str(dataset),
+        "group_pattern": group_pattern,
+        "trials": [asdict(trial) for trial in plan],
+    }
+    content = json.dumps(search, indent=1)
     if file.is_file():
         if not resume:
             raise RecipeError(
@@ -146,8 +157,8 @@ def _begin(out: Path, plan: list[Trial], resume: bool) -> None:
             )
         if file.read_text("utf-8") != content:
             raise RecipeError(
-                f"{out}: holds a search of other recipes ({file}); resume with the same options, "
-                "or give another --out"
+                f"{out}: holds a search of other recipes or of another dataset ({file}); resume "
+                "with the same arguments, or give another --out"
             )
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RecipeError(f"{out}: exists and is not a search; give another --out")
@@ -253,8 +264,8 @@ def _train(
             on_epoch=report,
         )
     except HappysadError as error:
-        # Reported rather than raised: a retry would fail as well.
-        ray_tune.report({"problem": str(error)})
+        # Reported rather than raised: a retry would fail as well. Ray requires all three values.
+        ray_tune.report({"problem": str(error), "percent": 0, "finite_val_loss": finite(math.nan)})
 
 
 def _run(out: Path, number: int) -> Run:
@@ -324,7 +335,7 @@ class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
         history = run.read_history()
         last = [row for row in history if row.stage == history[-1].stage]
         best = min(last, key=lambda row: finite(row.val_loss), default=None)
-        if best and state == "finished" and not math.isfinite(best.val_loss):
+        if best and state in ("finished", "stopped") and not math.isfinite(best.val_loss):
             state = "failed"
             problem = "the validation loss is not a number; lower the learning rate"
         return Outcome(
