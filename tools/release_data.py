@@ -75,7 +75,7 @@ Votes = dict[tuple[str, str, str], dict[str, str]]
 
 
 def _read_votes(table: Path) -> Votes:
-    """Read FER+'s table: (part, FER2013's label, file) → row; empty where two rows contradict."""
+    """Read FER+'s table: (part, FER2013's label, file) → row; empty where a key occurs twice."""
     votes: Votes = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
