@@ -12,7 +12,7 @@ help:
 	@echo "make check  lint, types and declared dependencies"
 	@echo "make format rewrite the code in the project's format"
 	@echo "make fuzz   a hundred thousand damaged files and requests (some minutes)"
-	@echo "make bench  run the benchmarks that need no dataset"
+	@echo "make bench  run some of the benchmarks that need no dataset"
 	@echo "make docs   build the site into build/site"
 	@echo "make mediapipe      install MediaPipe in an environment of its own; a test runs the model in it"
 	@echo "make litert         fetch LiteRT.js, for the page's device mode, and TypeScript"

@@ -100,8 +100,8 @@ class Case:
 
 
 @dataclass
-class FoundImage:
-    """What many kills came to."""
+class Found:
+    """Outcome of many kills."""
 
     kills: int = 0
     ends: int = 0
@@ -193,9 +193,9 @@ def undisturbed(case: Case, folder: Path) -> tuple[Contents, float]:
 
 def crash(
     case: Case, whole: Contents, seconds: float, kills: int, rng: np.random.Generator, folder: Path
-) -> FoundImage:
+) -> Found:
     """Kill it several times, let it finish in between, and compare."""
-    found = FoundImage()
+    found = Found()
     while found.kills < kills:
         home = case.begin(folder / f"killed-{found.ends}")
         old, before = contents(case, home), found.kills

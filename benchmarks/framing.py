@@ -118,7 +118,7 @@ def compare_on_portraits(folder: Path) -> None:
     )
     print("| colour: b. acc. | AUC | grey: b. acc. | AUC |\n" + "| --- " * 11 + "|")
     chosen = framings.index((1.0, "box", True))
-    rows = [figures(truth, p[:, i], weights, classifier.info.threshold) for i in range(p.shape[1])]
+    rows = [figures(truth, p[:, i], weights) for i in range(p.shape[1])]
     for i, (factor, middle, level) in enumerate(framings):
         cells = [f"{factor:.1f}", middle, "yes" if level else "no"]
         for name in ("balanced_accuracy", "roc_auc"):
@@ -127,9 +127,7 @@ def compare_on_portraits(folder: Path) -> None:
             low, high = np.nanpercentile(gaps, [2.5, 97.5])
             cells.append(f"{low:+.3f} to {high:+.3f}")
         for which in (~np.array(grey), np.array(grey)):
-            part = figures(
-                truth[which], p[which, i], np.empty((0, which.sum())), classifier.info.threshold
-            )
+            part = figures(truth[which], p[which, i], np.empty((0, which.sum())))
             cells += [f"{part[n][0]:.3f}" for n in ("balanced_accuracy", "roc_auc")]
         print(f"| {' | '.join(cells)} |")
 
@@ -142,10 +140,10 @@ def person_weights(people: list[str]) -> FloatArray:
 
 
 def figures(
-    truth: npt.NDArray[np.uint8], p: FloatArray, weights: FloatArray, threshold: float
+    truth: npt.NDArray[np.uint8], p: FloatArray, weights: FloatArray
 ) -> dict[str, FloatArray]:
-    """Every figure: first of the portraits as they are, then of each resample."""
-    return weighted_values(truth, p, np.vstack([np.ones((1, len(p))), weights]), threshold, None)
+    """Compute every metric: first of the portraits as they are, then of each resample."""
+    return weighted_values(truth, p, np.vstack([np.ones((1, len(p))), weights]), 0.5, None)
 
 
 def describe_training_images(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 python benchmarks/quantisation.py RUN
 
-On the run's validation split: decisions that agree with float32, mean difference of P(happy),
-accuracy, file size, and the median milliseconds of one crop on one thread.
+RUN is of a recipe with ``output = "sigmoid"``. On its validation split: decisions that agree with
+float32, mean difference of P(happy), accuracy, file size, and the median milliseconds of one crop
+on one thread.
 """
 
 import argparse

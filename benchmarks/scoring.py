@@ -2,13 +2,13 @@
 
 python benchmarks/scoring.py [overhead] [memory] [chunks] [store] [--photos FOLDER] [--images 2000]
 
-Images are links to ten 640×480 JPEGs of a portrait that Matplotlib ships, or to the photos of a
-folder.
+Images are links to ten JPEGs of a portrait that Matplotlib ships, 640 to 658 pixels wide and 480
+high, or to the photos of a folder.
 
 overhead  One and two plain loops over `Detector`, one worker and two: images/s, and CPU time, which
           depends less on other load. Without Ray's start; the best of alternating rounds. Then the
           seconds of the whole command, and the most memory of the driver and of a worker.
-memory    Resident memory of the driver and of the worker over many images of 160×120 pixels.
+memory    Resident memory of the driver and of the worker over many images, 160 to 178 pixels wide.
 chunks    Chunks of one small image per second: the driver's overhead.
 store     Requests to an S3 server on this machine, and bytes, for objects, a tar and the rows.
 """

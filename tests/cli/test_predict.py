@@ -308,7 +308,7 @@ def test_few_images_are_read_ahead_and_order_is_kept(workers: int) -> None:
 
 
 def test_predicting_imports_nothing_heavy(portrait: Path) -> None:
-    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas", "ray"]
+    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas", "ray", "cv2", "av"]
     script = (
         "import sys; from happysad.cli import main\n"
         "try: main()\n"

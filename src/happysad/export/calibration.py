@@ -60,7 +60,7 @@ def choose_threshold(scores: FloatArray, *, neither: bool = False) -> float:
     It is the largest, in steps of 0.01, that leaves at most 5 % of the faces uncertain, from 0.50
     to 0.65. A calibrated model is wrong about at least 35 % of these, so a label would be little
     better than a guess. With a softmax the scores of faces that are neither are both small: the
-    range is 0.30 to 0.60, and 7 % may be uncertain. A model that separates nothing reaches neither
+    range is 0.30 to 0.60, and 8 % may be uncertain. A model that separates nothing reaches neither
     aim; it gets the largest threshold and abstains most.
 
     Args:

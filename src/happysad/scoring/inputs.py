@@ -38,7 +38,7 @@ class Input:
 def chunks(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
     """Group inputs into chunks of up to ``size`` images, but at least one input.
 
-    A tar is a chunk of its own.
+    A tar shares its chunk with no other images.
     """
     chunk: list[Input] = []
     images = 0

@@ -23,7 +23,7 @@ class ScoringSummary:
     Attributes:
         counts: Images by status, faces by label.
         histogram: Number of faces in each of `BINS` bins of P(happy).
-        size: Total bytes of the images that could be read.
+        size: Total bytes of the images, including those that could not be decoded.
         seconds: Time that workers took, waiting included.
         failures: The first images that could not be read: chunk, URI, error.
         skipped: Members of tars that are not images.
