@@ -102,7 +102,7 @@ class AnnotatedCopies:
             if url.query:
                 digest = hashlib.sha256(url.query.encode("utf-8", "surrogateescape")).hexdigest()
                 name = name.with_name(f"{name.stem}-{digest[:8]}{name.suffix}")
-            return name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.jpg")
+            return name if name.suffix.lower() in _WRITABLE else name.with_name(f"{name.name}.jpg")
         place = os.path.relpath(_absolute(path), self._root)
         # A glob pattern may lead out of its fixed part: */../x.
         name = self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))

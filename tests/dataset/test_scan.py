@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from happysad.dataset.scan import scan
+from happysad.dataset.scan import check_outside, scan
 from happysad.errors import DatasetError
 
 
@@ -113,3 +113,14 @@ def test_groups_come_from_groups_csv(tmp_path: Path) -> None:
         DatasetError, match=r"groups\.csv: columns 'file', 'person'; needed: path, group"
     ):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["happy/charts", "Joy/x", "other", "sad"])
+def test_no_output_goes_among_the_faces(tmp_path: Path, inside: str) -> None:
+    with pytest.raises(DatasetError, match="charts would count as faces"):
+        check_outside(tmp_path / "faces", tmp_path / "faces" / inside)
+
+
+@pytest.mark.parametrize("outside", ["faces", "faces/runs", "faces-test", "runs/happy"])
+def test_outputs_may_go_beside_the_class_folders(tmp_path: Path, outside: str) -> None:
+    check_outside(tmp_path / "faces", tmp_path / outside)

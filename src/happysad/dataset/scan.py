@@ -105,6 +105,22 @@ def scan(
     return samples if exclude is None else without_excluded(folder, samples, exclude)
 
 
+def check_outside(folder: Path, out: Path) -> None:
+    """Check that an output folder is not inside a dataset's class folder, where charts would count.
+
+    Raises:
+        DatasetError: It is.
+    """
+    inner, outer = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
+    if inner != outer and inner.is_relative_to(outer):
+        first = inner.relative_to(outer).parts[0]
+        if first == OTHER or class_number(first) is not None:
+            raise DatasetError(
+                f"{out}: is inside {folder / first}, where charts would count as faces; give "
+                "another --out"
+            )
+
+
 def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> list[Sample]:
     """Return a dataset's samples without those that a CSV file with the column ``path`` lists.
 

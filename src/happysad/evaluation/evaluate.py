@@ -36,6 +36,7 @@ import numpy.typing as npt
 
 import happysad
 from happysad.dataset.load import Dataset, load
+from happysad.dataset.scan import check_outside
 from happysad.dataset.split import read_manifest
 from happysad.dataset.votes import VOTES_FILE
 from happysad.errors import ModelError
@@ -109,6 +110,7 @@ def evaluate(
         ModelError: The model cannot be read, or its outputs are not numbers.
         DatasetError: The dataset cannot be read, or lacks a class or the column.
     """
+    check_outside(dataset, out)
     loaded = open_model(model)
     data = load(dataset, loaded.input_size, strict=strict)
     labels = np.asarray(data.labels, dtype=np.uint8)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from happysad.dataset.load import Dataset, load
-from happysad.dataset.scan import scan, without_excluded
+from happysad.dataset.scan import check_outside, scan, without_excluded
 from happysad.dataset.split import read_manifest, split, write_manifest
 from happysad.errors import DatasetError
 from happysad.files import atomic, atomic_csv
@@ -89,6 +89,7 @@ def train(
         ModelError: The initial weights are not available.
     """
     # Before anything slow, such as a download of weights.
+    check_outside(dataset_folder, out)
     samples = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
     excluded = 0
     if exclude is not None:

@@ -28,7 +28,7 @@ from ray import tune as ray_tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from happysad.cores import cores
-from happysad.dataset.scan import scan
+from happysad.dataset.scan import check_outside, scan
 from happysad.errors import HappysadError, RecipeError
 from happysad.files import atomic_text
 from happysad.training.checkpoint import Epoch
@@ -108,6 +108,7 @@ def tune(
     dataset, out = dataset.resolve(), out.resolve()
     plan = _plan(base, recipes(base, varied, trials), seeds)
     # Fail early on a dataset that would fail every trial.
+    check_outside(dataset, out)
     scan(dataset, group_pattern=group_pattern, others=base.others)
     _begin(out, plan, dataset, group_pattern, resume)
     outcomes = _Outcomes(out, plan, on_epoch, on_trial)
