@@ -11,8 +11,8 @@ tools/release_data.py laid out:
 All networks start from the bundled weights. Teachers take 160 or 192 pixels; the students take 128
 and learn 0.7 of the teachers' mean prediction and 0.3 of the votes for each augmented crop (Hinton
 et al. 2015, "Distilling the Knowledge in a Neural Network"). The mean of the students' weights
-goes to OUT.npz. On an H200, four teachers of nine epochs and two students of ten took five and a half
-minutes. To make it the bundled weights, from which `make release-model` goes on:
+goes to OUT.npz. On an H200, four teachers of nine epochs and two students of ten took five and a
+half minutes. To make it the bundled weights, from which `make release-model` goes on:
 
     cp OUT.npz src/happysad/models/happysad-weights.npz
     python -c "from happysad.released import write_sums; write_sums()"
