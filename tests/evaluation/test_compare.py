@@ -1,6 +1,7 @@
 """Several models on one dataset."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,13 +101,13 @@ def test_one_model_given_twice_is_refused(model_files: Files, faces: Path, tmp_p
 
 
 def test_each_model_has_a_folder_of_its_own(
-    model_files: Files, faces: Path, tmp_path: Path
+    model_files: Files, coloured_run: Path, faces: Path, tmp_path: Path
 ) -> None:
-    models = []
-    for name in ("lr-0.1/model.tflite", "lr-0.1/model.x.tflite", "lr-0.2/model.tflite"):
-        models.append(tmp_path / name)
-        models[-1].parent.mkdir(exist_ok=True)
-        models[-1].write_bytes(model_files["float32"].read_bytes())
+    models = [tmp_path / n for n in ("a/model.keras", "a/model.tflite", "b/model.keras")]
+    for model in models:
+        model.parent.mkdir(exist_ok=True)
+        source = coloured_run if model.suffix == ".keras" else model_files["float32"].parent
+        shutil.copy(next(source.glob(f"model*{model.suffix}")), model)
 
     comparison = compare_models(models, faces, tmp_path / "out", images=False)
 

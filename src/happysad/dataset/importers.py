@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypeAlias
 
 from happysad.dataset.annotations import read_annotations
 from happysad.dataset.formats import Row, open_source
@@ -22,6 +22,9 @@ from happysad.image import read_image
 from happysad.image_formats import HEADER_BYTES, image_format
 from happysad.prediction import LABELS
 from happysad.progress import track
+
+_Votes: TypeAlias = Sequence[tuple[Path, Mapping[str, str]]]
+"""Images, and the votes for each: answer → count or share."""
 
 _SUFFIX: Final = {
     "JPEG": ".jpg",
@@ -163,10 +166,7 @@ def _import_row(
     return target
 
 
-Votes = Sequence[tuple[Path, Mapping[str, str]]]
-
-
-def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> Votes:
+def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> _Votes:
     """Return each written image with votes, and its votes by answer."""
     names = [row.name for row, _ in images]
     matches = match_rows(table, rows, names, partial=True)
@@ -183,7 +183,7 @@ def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path
     ]
 
 
-def _write_votes(voted: Votes, folder: Path) -> None:
+def _write_votes(voted: _Votes, folder: Path) -> None:
     """Write votes.csv into each split's folder."""
     answers = sorted({name for _, votes in voted for name in votes})
     by_split: dict[str, list[tuple[str, ...]]] = defaultdict(list)

@@ -88,7 +88,6 @@ def split(
         left = missing - counts[index]
         if distance(left) < distance(missing):
             missing, taken[index] = left, True
-    both = slice(len(LABELS))
     for label in range(len(LABELS)):
         if missing[label] == wanted[label]:
             # Not a cluster that would leave no happy, or no sad, image for training.
@@ -96,7 +95,7 @@ def split(
             possible = [
                 index
                 for index in order
-                if counts[index, label] and (counts[index] < left_over)[both].all()
+                if counts[index, label] and (counts[index] < left_over)[: len(LABELS)].all()
             ]
             if possible:
                 index = min(possible, key=lambda index: distance(missing - counts[index]))
