@@ -6,12 +6,16 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from running import Server, serving
 from web import QuietHandler, accessibility_violations, web
+
+from happysad import read_image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
@@ -210,7 +214,9 @@ def test_answers_can_be_downloaded(page: Page, hopper: Path, kind: str, suffix: 
     assert download.value.suggested_filename == f"{hopper.stem}{suffix}"
     content = download.value.path().read_bytes()
     if kind == "JSON":
-        assert len(json.loads(content)["faces"]) == 1
+        record = json.loads(content)
+        assert record["path"] == hopper.name
+        assert len(record["faces"]) == 1
     elif kind == "CSV":
         assert len(content.decode().splitlines()) == 2
     else:
@@ -483,6 +489,122 @@ def test_the_device_answers_as_the_server_does(page: Page, site: Server, hopper:
             # A rotated face is detected twice, and resampled in between.
             tolerance = 0.06 if name == "tilted" else 0.03
             assert face["scores"] == pytest.approx(other["scores"], abs=tolerance), name
+
+
+def as_png(photo: Image.Image) -> bytes:
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    return file.getvalue()
+
+
+def ask_server(site: Server, content: bytes) -> dict[str, Any]:
+    kind = {"content-type": "image/unknown"}
+    record: dict[str, Any] = httpx.post(
+        f"{site.url}/v1/predict", content=content, headers=kind, timeout=60
+    ).json()
+    return record
+
+
+def downloaded(page: Page, kind: str) -> str:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=kind, exact=True).click()
+    return download.value.path().read_text("utf-8")
+
+
+def expect_same_record(record: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The same keys, and values within what another resampling changes."""
+    assert list(record) == list(expected)
+    assert {k: v for k, v in record.items() if k not in ("path", "faces")} == {
+        k: v for k, v in expected.items() if k not in ("path", "faces")
+    }
+    for face, other in zip(record["faces"], expected["faces"], strict=True):
+        assert list(face) == list(other)
+        near = max(3, 0.04 * max(other["box"][2:]))
+        assert face["box"] == pytest.approx(other["box"], abs=near)
+        assert sum(face["landmarks"], []) == pytest.approx(sum(other["landmarks"], []), abs=near)
+        assert face["scores"] == pytest.approx(other["scores"], abs=0.03)
+
+
+@needs_runtime
+def test_the_device_answers_in_pixels_of_the_upright_photo(
+    page: Page, site: Server, hopper: Path, tmp_path: Path
+) -> None:
+    """A photo of 12 megapixels that lies on its side, with two faces."""
+    portrait = Image.open(hopper).convert("RGB")
+    upright = Image.new("RGB", (3000, 4000), (90, 110, 120))
+    upright.paste(portrait.resize((1536, 1800)), (200, 300))
+    upright.paste(portrait.resize((1024, 1200)), (1900, 2600))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = tmp_path / "lying.jpg"
+    upright.transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif, quality=95)
+    expected = ask_server(site, lying.read_bytes())
+    assert (expected["width"], expected["height"]) == (3000, 4000)
+    run_on(page, "device")
+    page.set_input_files("#files", lying)
+    expect_summary(page, "2 faces in 1 photo")
+    expect_same_record(json.loads(downloaded(page, "JSON")), expected)
+
+
+@needs_runtime
+def test_the_device_says_that_there_is_no_face_as_the_server_does(
+    page: Page, site: Server, tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    wall.write_bytes(as_png(Image.new("RGB", (300, 200), (90, 110, 120))))
+    run_on(page, "device")
+    page.set_input_files("#files", wall)
+    expect_summary(page, "0 faces in 1 photo")
+    expected = ask_server(site, wall.read_bytes()) | {"path": "wall.png"}
+    assert json.loads(downloaded(page, "JSON")) == expected
+    assert expected["status"] == "no face"
+
+
+@needs_runtime
+def test_the_device_finds_a_face_at_the_border_beside_a_clear_one(
+    page: Page, site: Server, hopper: Path
+) -> None:
+    """At 320 pixels the sides of this photo end a fraction of a pixel before its border."""
+    portrait = Image.open(hopper).convert("RGB")
+    photo = Image.new("RGB", (1280, 853), (90, 110, 120))
+    photo.paste(portrait.resize((512, 600)), (40, 20))
+    photo.paste(portrait.resize((342, 400)).crop((0, 0, 342, 215)), (800, 853 - 215))
+    content = as_png(photo)
+    expected = ask_server(site, content)["faces"]
+    assert len(expected) == 2 and sum(expected[1]["box"][1::2]) > 852
+    faces = page.evaluate(ASK_DEVICE, list(content))
+    assert len(faces) == 2
+    for face, other in zip(faces, expected, strict=True):
+        assert face["box"] == pytest.approx(other["box"], abs=max(3, 0.04 * max(other["box"][2:])))
+
+
+READ_PIXELS = """
+async (bytes) => {
+  const { readPixels } = await import("/static/pixels.js");
+  const image = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+  return [...readPixels(image).data];
+}
+"""
+
+
+def test_transparent_images_lie_on_white_as_on_the_server(page: Page, tmp_path: Path) -> None:
+    """More rows than the page reads at once."""
+    levels = np.zeros((300, 2, 4), np.uint8)
+    levels[..., 0], levels[..., 1:3] = 200, 10
+    levels[100:200, :, 3], levels[200:, :, 3] = 128, 255
+    content = as_png(Image.fromarray(levels))
+    pixels = np.reshape(page.evaluate(READ_PIXELS, list(content)), (300, 2, 3))
+    assert np.abs(pixels - read_image(content).astype(int)).max() <= 1
+
+    # What is shown, downloaded, and sent to a server that does not read the file.
+    shown = tmp_path / "transparent.png"
+    shown.write_bytes(as_png(Image.new("RGBA", (200, 100))))
+    page.set_input_files("#files", shown)
+    expect_summary(page, "0 faces in 1 photo")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="image", exact=True).click()
+    copy = Image.open(download.value.path()).convert("L")
+    assert copy.getextrema()[0] > 250
 
 
 def test_the_page_says_where_photos_go(page: Page, plain: Server, browser: Browser) -> None:

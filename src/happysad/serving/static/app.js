@@ -57,10 +57,10 @@ function changeMode() {
 }
 
 /** The record of a photo: from this device, or from the server, reduced where it refuses the file. */
-async function ask(file, canvas, image) {
+async function ask(file, image) {
   if (mode() === "device") {
-    if (!canvas) throw new Error("This browser cannot read the image.");
-    return (await onDevice())(canvas);
+    if (!image) throw new Error("This browser cannot read the image.");
+    return (await onDevice())(image);
   }
   try {
     return await askServer(file, key());
@@ -73,17 +73,19 @@ async function ask(file, canvas, image) {
 }
 
 async function answer(photo, file) {
+  const image = await createImageBitmap(file).catch(() => null);
   try {
-    const image = await createImageBitmap(file).catch(() => null);
     if (image) {
       photo.canvas = document.createElement("canvas");
       drawScaled(photo.canvas, image, image.width, image.height, LONGEST);
       show(photo);
     }
-    photo.record = await ask(file, photo.canvas, image);
+    photo.record = await ask(file, image);
     photo.error = undefined;
   } catch (error) {
     photo.error = explain(error, async () => { await answer(photo, file); show(photo); });
+  } finally {
+    image?.close();
   }
 }
 
@@ -138,7 +140,7 @@ function save(kind) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
   if (kind === "csv") download(new Blob([toCsv(name, record)], { type: "text/csv" }), "csv");
-  if (kind === "json") download(new Blob([JSON.stringify({ path: name, ...record }, null, 2)], { type: "application/json" }), "json");
+  if (kind === "json") download(new Blob([JSON.stringify({ ...record, path: name }, null, 2)], { type: "application/json" }), "json");
   if (kind === "image" && canvas) {
     const copy = document.createElement("canvas");
     draw(copy, canvas, record);

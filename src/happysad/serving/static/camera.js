@@ -160,12 +160,15 @@ export class Camera {
   }
 }
 
-/** Draw an image or a video frame onto a canvas, at most `longest` pixels on its longer side. */
+/** Draw an image or a video frame onto a canvas, on white, at most `longest` pixels on its longer side. */
 export function drawScaled(canvas, source, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
 /** Draw the last minute: for each person, points of [milliseconds, P(happy) − P(sad)]. */
