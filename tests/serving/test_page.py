@@ -1,5 +1,6 @@
 """The page in a real browser: images, the camera, both modes."""
 
+import csv
 import io
 import json
 import re
@@ -16,6 +17,8 @@ from running import Server, serving
 from web import QuietHandler, accessibility_violations, web
 
 from happysad import read_image
+from happysad.errors import ImageError
+from happysad.records import COLUMNS, csv_rows
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
@@ -521,7 +524,8 @@ def expect_same_record(record: dict[str, Any], expected: dict[str, Any]) -> None
         assert list(face) == list(other)
         near = max(3, 0.04 * max(other["box"][2:]))
         assert face["box"] == pytest.approx(other["box"], abs=near)
-        assert sum(face["landmarks"], []) == pytest.approx(sum(other["landmarks"], []), abs=near)
+        points, others = np.array(face["landmarks"]), np.array(other["landmarks"])
+        assert points == pytest.approx(others, abs=near)
         assert face["scores"] == pytest.approx(other["scores"], abs=0.03)
 
 
@@ -544,6 +548,46 @@ def test_the_device_answers_in_pixels_of_the_upright_photo(
     page.set_input_files("#files", lying)
     expect_summary(page, "2 faces in 1 photo")
     expect_same_record(json.loads(downloaded(page, "JSON")), expected)
+
+
+@pytest.mark.parametrize("where", ["server", needs_device])
+def test_downloads_hold_what_predict_writes(
+    page: Page, site: Server, where: str, hopper: Path, tmp_path: Path
+) -> None:
+    """The keys of --json and the rows of --csv, for a face, for none, and for an error."""
+    photo, wall, text = (tmp_path / name for name in ('a "b", c.jpg', "wall.png", "text.txt"))
+    shutil.copy(hopper, photo)
+    wall.write_bytes(as_png(Image.new("RGB", (300, 200), (90, 110, 120))))
+    text.write_text("milk")
+    if page.locator("#modes").is_visible():
+        run_on(page, where)
+    for path in (photo, wall, text):
+        page.set_input_files("#files", path)
+        expect(page.locator("#headline:not(:text('Looking'))")).to_be_visible(timeout=60_000)
+        expect(page.locator("#name")).to_have_text(path.name)
+        record = json.loads(downloaded(page, "JSON"))
+        assert record["path"] == path.name
+        if path == text:
+            with pytest.raises(ImageError) as failed:
+                read_image(path)
+            expected = {"schema": 2, "path": path.name, "status": "error", "width": None}
+            expected |= {"height": None, "faces": [], "error": record["error"]}
+            assert record == expected
+            if where == "server":
+                assert record["error"] == failed.value.reason
+        else:
+            expect_same_record(record, ask_server(site, path.read_bytes()))
+        table = csv.DictReader(io.StringIO(downloaded(page, "CSV"), newline=""))
+        rows = [{name: str(row.get(name, "")) for name in COLUMNS} for row in csv_rows(record)]
+        assert tuple(table.fieldnames or ()) == COLUMNS
+        assert [as_numbers(row) for row in table] == [as_numbers(row) for row in rows]
+
+
+def as_numbers(row: dict[str, str]) -> dict[str, str | float]:
+    """Cells as numbers where they are: 1 and 1.0 are the same."""
+    return {
+        k: v if k in ("path", "error") or not v[:1].isdigit() else float(v) for k, v in row.items()
+    }
 
 
 @needs_runtime

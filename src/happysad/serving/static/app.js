@@ -2,7 +2,7 @@
 
 import { Camera, drawScaled } from "./camera.js";
 import { openDevice } from "./device.js";
-import { ResultView, describeFace, draw, headline, plural, toCsv } from "./result.js";
+import { ResultView, describeFace, draw, headline, plural, toCsv, toRecord } from "./result.js";
 import { Refused, askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280; // Of photos as they are shown, pixels.
@@ -131,6 +131,7 @@ function show(photo) {
 
 function save(kind) {
   const { name, canvas, record } = view.photo;
+  const saved = toRecord(view.photo);
   const stem = name.replace(/\.\w+$/, "");
   const download = (blob, suffix) => {
     const link = document.createElement("a");
@@ -139,8 +140,8 @@ function save(kind) {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  if (kind === "csv") download(new Blob([toCsv(name, record)], { type: "text/csv" }), "csv");
-  if (kind === "json") download(new Blob([JSON.stringify({ ...record, path: name }, null, 2)], { type: "application/json" }), "json");
+  if (kind === "csv") download(new Blob([toCsv(saved)], { type: "text/csv" }), "csv");
+  if (kind === "json") download(new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" }), "json");
   if (kind === "image" && canvas) {
     const copy = document.createElement("canvas");
     draw(copy, canvas, record);
