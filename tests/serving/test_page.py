@@ -16,7 +16,7 @@ from PIL import Image
 from running import Server, serving
 from web import QuietHandler, accessibility_violations, web
 
-from happysad import read_image
+from happysad import Detector, read_image
 from happysad.errors import ImageError
 from happysad.records import COLUMNS, csv_rows
 
@@ -241,12 +241,16 @@ def test_refused_files_are_sent_as_a_reduced_jpeg(
 ) -> None:
     """A file over the server's limit that the browser can show."""
     large = tmp_path / "large.bmp"
-    Image.open(hopper).convert("RGB").resize((1700, 2000)).save(large)
+    Image.open(hopper).convert("RGB").resize((2560, 3000)).save(large)
     with serving("--max-body", "2000000") as server:
         page = browser.new_page()
         page.goto(server.url)
         page.set_input_files("#files", large)
         expect_summary(page, "1 face in 1 photo")
+        record = json.loads(downloaded(page, "JSON"))
+        assert (record["width"], record["height"]) == (2560, 3000)
+        (expected,) = Detector().predict(large)
+        assert record["faces"][0]["box"] == pytest.approx(expected.face.box, abs=40)
         page.close()
 
 
@@ -304,6 +308,25 @@ def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: 
         page.close()
 
 
+def test_a_late_key_answers_every_refused_photo(
+    browser: Browser, tmp_path: Path, hopper: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("s3cret-s3cret-s3cret\n")
+    with serving("--api-keys", keys) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.set_input_files("#files", [hopper, hopper, hopper])
+        expect_summary(page, "0 faces in 0 photos; 3 without an answer")
+        expect(page.locator("#photos .failed")).to_have_count(3)
+        page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
+        page.keyboard.press("Enter")
+        expect_summary(page, "3 faces in 3 photos")
+        expect(page.locator("#photos .failed")).to_have_count(0)
+        expect(page.locator("#photos li")).to_have_count(3)
+        page.close()
+
+
 @pytest.mark.parametrize("where", ["server", needs_device])
 def test_the_camera_is_watched(page: Page, where: str) -> None:
     sent: list[str] = []
@@ -349,6 +372,42 @@ def test_a_double_click_leaves_no_camera_on(page: Page) -> None:
     assert page.evaluate(LIVE) == 1
     page.locator("#camera").click()
     assert page.evaluate(LIVE) == 0
+
+
+def test_a_camera_stopped_while_it_starts_stays_off(plain: Server, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(plain.url)
+    page.evaluate(
+        """() => {
+          const list = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
+          navigator.mediaDevices.enumerateDevices = async () => {
+            document.documentElement.dataset.listing = "yes";
+            await new Promise((done) => { globalThis.goOn = done; });
+            return list();
+          };
+        }"""
+    )
+    page.locator("#camera").click()
+    expect(page.locator("html[data-listing]")).to_have_count(1)
+    page.get_by_role("button", name="Stop the camera").click()
+    page.evaluate("globalThis.goOn()")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#trouble")).to_have_text("")
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+    page.close()
+
+
+def test_a_busy_server_does_not_end_the_camera(plain: Server, browser: Browser) -> None:
+    """The server answers 408 where a frame took too long, and the next may not."""
+    page = browser.new_page()
+    page.goto(plain.url)
+    problem = {"status": 408, "detail": "the request was not completed within 30 seconds"}
+    page.route("**/v1/predict", lambda route: route.fulfill(status=408, json=problem))
+    page.locator("#camera").click()
+    expect(page.locator("#trouble")).to_have_text(re.compile(r"within 30 seconds\. Trying again\."))
+    page.unroute("**/v1/predict")
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.close()
 
 
 def test_an_unplugged_camera_is_noticed(page: Page) -> None:

@@ -63,9 +63,10 @@ export class Camera {
     const attempt = {};
     this.starting = attempt;
     this.release();
+    let stream;
     try {
       const video = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
-      const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (this.starting !== attempt) {
         stream.getTracks().forEach((track) => track.stop());
         return;
@@ -81,7 +82,8 @@ export class Camera {
     } finally {
       if (this.starting === attempt) this.starting = null;
     }
-    this.watch(this.stream);
+    // It may have been stopped in the meantime.
+    if (this.stream === stream) this.watch(stream);
   }
 
   stop(reason = "The camera is off.", isError = reason !== "The camera is off.") {
@@ -139,7 +141,7 @@ export class Camera {
       } catch (error) {
         if (this.stream !== stream) return;
         if (error.fatal) return void this.stop(error.message, true);
-        trouble.textContent = `${error.message || error} Trying again.`;
+        trouble.textContent = `${String(error.message || error).replace(/\.$/, "")}. Trying again.`;
         trouble.hidden = false;
         await new Promise((done) => setTimeout(done, 1000 * (error.retryAfter || 1)));
       }
