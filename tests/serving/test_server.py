@@ -9,7 +9,9 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
+from http.client import HTTPConnection
 from inspect import signature
 from pathlib import Path
 
@@ -100,6 +102,53 @@ def answer(connection: socket.socket) -> bytes:
         while chunk := connection.recv(4096):
             received += chunk
     return received
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n"),
+        (b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    ],
+    ids=["empty line", "body"],
+)
+def test_idle_connections_are_closed(head: bytes, more: bytes) -> None:
+    """Also those on which something came that is no request."""
+    with serving("--idle", "1") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head)
+            time.sleep(0.3)
+            connection.sendall(more)
+            assert answer(connection).startswith(b"HTTP/1.1 ")
+        used = HTTPConnection("127.0.0.1", server.port)
+        for _ in range(4):
+            used.request("GET", "/healthz")
+            assert used.getresponse().read() == b"alive\n"
+            time.sleep(0.5)
+        used.close()
+
+
+def test_headers_have_a_limit(server: Server, hopper: Path) -> None:
+    get, long = b"GET /healthz HTTP/1.1\r\nHost: a\r\n", 100_000 * b"a"
+    post = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    )
+    for request in (
+        get + b"Cookie: " + long + b"\r\n\r\n",
+        get + 20_000 * b"A: b\r\n" + b"\r\n",
+        b"GET /" + long + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        post + b"Trailer: " + long + b"\r\n\r\n",
+    ):
+        with (
+            suppress(ConnectionError),  # Closed while it was being sent.
+            socket.create_connection(("127.0.0.1", server.port)) as connection,
+        ):
+            connection.sendall(request)
+            assert answer(connection) == b""
+    assert httpx.get(f"{server.url}/healthz", headers={"cookie": 50_000 * "a"}).status_code == 200
+    large = predict(server, hopper.read_bytes() + bytes(2_000_000))
+    assert large.status_code == 200
 
 
 def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
