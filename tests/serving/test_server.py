@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from PIL import Image
 from running import Server, serving
 
 from happysad.cli.serve import serve
+from happysad.released import FOLDER, MODEL
 from happysad.serving.settings import Settings
 
 
@@ -57,6 +59,13 @@ def test_memory_for_bodies_has_an_end(hopper: Path) -> None:
             assert response.status_code == 503 and response.json()["reason"] == "busy"
         time.sleep(0.5)
         assert predict(server, hopper.read_bytes()).status_code == 200
+
+
+def test_an_idle_server_accepts_more_images_than_may_wait(hopper: Path) -> None:
+    with serving("--threads", "1", "--queue", "0") as server:
+        files = [("files", (f"{i}.jpg", hopper.read_bytes())) for i in range(5)]
+        response = httpx.post(f"{server.url}/v1/predict", files=files, timeout=60)
+        assert [record["status"] for record in response.json()] == ["ok"] * 5
 
 
 def test_formats_can_be_limited(hopper: Path) -> None:
@@ -162,6 +171,54 @@ def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
         for headers in ({"x-api-key": "second"}, {"authorization": "bearer open-sesame"}):
             assert httpx.get(f"{server.url}/v1/model", headers=headers).status_code == 200
         assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_a_key_file_of_windows_is_read(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_bytes("first\r\nsecond\r\n".encode("utf-8-sig"))
+    with serving("--api-keys", keys) as server:
+        for key in ("first", "second"):
+            headers = {"x-api-key": key}
+            assert httpx.get(f"{server.url}/v1/model", headers=headers).status_code == 200
+        odd = {"x-api-key": "schl\u00fcssel".encode()}
+        assert httpx.get(f"{server.url}/v1/model", headers=odd).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("first\n".encode("utf-16"), "is not UTF-8 text; save it as UTF-8"),
+        ("first\n".encode("utf-16-le"), "the key in line 1 has characters outside printable ASCII"),
+        ("# ours\nschl\u00fcssel\n".encode(), "the key in line 2 has characters outside"),
+        (b"# none\n", "contains no key"),
+    ],
+)
+def test_keys_that_cannot_fit_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_bytes(content)
+    command = [sys.executable, "-m", "happysad", "serve", "--api-keys", keys, "--port", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"error: {keys}: {message}" in done.stderr
+
+
+def test_an_internal_error_is_a_problem_with_all_headers(tmp_path: Path) -> None:
+    """The model's file is removed after the start, so it can no longer be downloaded."""
+    model = tmp_path / "model.tflite"
+    shutil.copy(FOLDER / MODEL, model)
+    with serving("--model", model, "--cors", "https://friend.example") as server:
+        model.unlink()
+        origin = {"origin": "https://friend.example"}
+        response = httpx.get(f"{server.url}/model.tflite", headers=origin)
+        assert response.status_code == 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["reason"] == "server error"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" in response.headers
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        _, log = server.stop()
+    assert "model.tflite" in log
 
 
 def test_other_sites_may_ask_where_that_is_allowed() -> None:

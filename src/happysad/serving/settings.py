@@ -73,15 +73,28 @@ class Settings:
         """Read the API keys.
 
         Raises:
-            HappysadError: The file cannot be read, or contains no key.
+            HappysadError: The file cannot be read, contains no key, or one that cannot be sent.
         """
         if self.keys_file is None:
             return ()
         try:
-            lines = Path(self.keys_file).read_bytes().splitlines()
+            text = Path(self.keys_file).read_text("utf-8-sig")
         except OSError as error:
             raise HappysadError(f"{self.keys_file}: cannot be read ({error.strerror})") from error
-        keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith(b"#"))
+        except UnicodeDecodeError as error:
+            raise HappysadError(f"{self.keys_file}: is not UTF-8 text; save it as UTF-8") from error
+        keys = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            key = line.strip()
+            if not key or key.startswith("#"):
+                continue
+            # Clients encode other characters of headers in different ways.
+            if not (key.isascii() and key.isprintable()):
+                raise HappysadError(
+                    f"{self.keys_file}: the key in line {number} has characters outside printable "
+                    "ASCII; use letters and digits, and save the file as UTF-8"
+                )
+            keys.append(key.encode())
         if not keys:
             raise HappysadError(f"{self.keys_file}: contains no key; write one per line")
-        return keys
+        return tuple(keys)
