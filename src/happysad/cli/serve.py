@@ -123,8 +123,8 @@ def serve(
         Path | None,
         typer.Option(
             envvar="HAPPYSAD_RUNTIME",
-            help="Folder with the npm package @litertjs/core, for running on the visitor's device; "
-            "default: the copy in the wheel.",
+            help="Folder node_modules/@litertjs after npm install @litertjs/core, for running on "
+            "the visitor's device; default: the copy in the wheel.",
         ),
     ] = None,
 ) -> None:
@@ -142,7 +142,7 @@ def serve(
 
     settings = Settings(
         model=str(model) if model else None,
-        threads=threads or cores(),
+        threads=threads or share_of_cpus(workers),
         queue=queue,
         max_body=max_body,
         max_pixels=max_pixels,
@@ -156,6 +156,11 @@ def serve(
         runtime=str(runtime) if runtime else None,
     )
     run_server(settings, host, port, workers)
+
+
+def share_of_cpus(workers: int) -> int:
+    """Return the threads of each worker process, so that all together use every CPU once."""
+    return max(1, cores() // workers)
 
 
 def _parse_formats(formats: str | None) -> tuple[str, ...]:

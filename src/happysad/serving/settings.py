@@ -17,6 +17,9 @@ VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder where worker processes share their metrics."""
 
+# LiteRT.js in the wheel; a checkout has none, see hatch_build.py.
+_BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,8 +39,8 @@ class Settings:
         idle: Seconds after which idle connections are closed.
         keys_file: File with one API key per line; None means that no key is needed.
         origins: Origins that browsers may call from (CORS).
-        runtime: Folder with LiteRT.js, for running on the visitor's device; None is the wheel's
-            copy, if there is one.
+        runtime: Folder node_modules/@litertjs with LiteRT.js, for running on the visitor's device;
+            None is the wheel's copy, if there is one.
     """
 
     model: str | None = None
@@ -68,6 +71,24 @@ class Settings:
         """Read the settings that `to_environment` wrote."""
         values = json.loads(os.environ[VARIABLE])
         return cls(**values | {name: tuple(values[name]) for name in ("origins", "formats")})
+
+    def runtime_folder(self) -> Path | None:
+        """Return the folder with LiteRT.js: the given one, or the one in the wheel; None without.
+
+        Raises:
+            HappysadError: The given folder does not contain it.
+        """
+        if self.runtime is None:
+            return _BUNDLED_RUNTIME if _BUNDLED_RUNTIME.is_dir() else None
+        folder = Path(self.runtime)
+        # The scripts of the wheel's copy are compressed.
+        script = folder / "core" / "dist" / "index.js"
+        if not (script.is_file() or script.with_name("index.js.gz").is_file()):
+            raise HappysadError(
+                f"{folder}: contains no core/dist/index.js; run npm install @litertjs/core, and "
+                "give the folder node_modules/@litertjs"
+            )
+        return folder
 
     def keys(self) -> tuple[bytes, ...]:
         """Read the API keys.
