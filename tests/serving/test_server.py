@@ -21,7 +21,8 @@ import pytest
 from PIL import Image
 from running import Server, serving
 
-from happysad.cli.serve import serve
+from happysad.cli.serve import serve, share_of_cpus
+from happysad.cores import cores
 from happysad.released import FOLDER, MODEL
 from happysad.serving.settings import Settings
 
@@ -180,7 +181,7 @@ def test_a_key_file_of_windows_is_read(tmp_path: Path) -> None:
         for key in ("first", "second"):
             headers = {"x-api-key": key}
             assert httpx.get(f"{server.url}/v1/model", headers=headers).status_code == 200
-        odd = {"x-api-key": "schl\u00fcssel".encode()}
+        odd = {b"x-api-key": "schl\u00fcssel".encode()}
         assert httpx.get(f"{server.url}/v1/model", headers=odd).status_code == 401
 
 
@@ -196,7 +197,7 @@ def test_a_key_file_of_windows_is_read(tmp_path: Path) -> None:
 def test_keys_that_cannot_fit_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_bytes(content)
-    command = [sys.executable, "-m", "happysad", "serve", "--api-keys", keys, "--port", "1"]
+    command = [sys.executable, "-m", "happysad", "serve", "--api-keys", str(keys)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert f"error: {keys}: {message}" in done.stderr
@@ -270,6 +271,23 @@ def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
     assert set(statuses) == {200} and not lost
 
 
+def test_a_short_time_limit_lets_requests_in_flight_end() -> None:
+    with serving("--timeout", "0.9") as server:
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 8\r\n\r\nsome"
+        )
+        time.sleep(0.1)
+        server.process.terminate()
+        time.sleep(0.6)
+        connection.sendall(b"more")
+        status = answer(connection).split(b" ")[1]
+        _, printed = server.stop()
+    # Not an image; on a slow machine, the time limit.
+    assert status in (b"422", b"408"), printed
+
+
 def test_workers_add_up_their_figures(hopper: Path) -> None:
     with serving("--workers", "2", "--threads", "1") as server:
         with ThreadPoolExecutor(4) as clients:
@@ -296,6 +314,43 @@ def test_a_missing_model_ends_the_start_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as failed, serving("--model", tmp_path / "none.tflite"):
         pass
     assert "none.tflite" in str(failed.value) and "Traceback" not in str(failed.value)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("folder", ["", "@litertjs/core"])
+def test_a_runtime_that_is_none_ends_the_start_with_one_line(
+    workers: str, folder: str, tmp_path: Path
+) -> None:
+    """Also the folder of the package itself, which is one too deep."""
+    (tmp_path / "@litertjs" / "core" / "dist").mkdir(parents=True)
+    (tmp_path / "@litertjs" / "core" / "dist" / "index.js").touch()
+    options = ("--workers", workers, "--runtime", tmp_path / folder)
+    with pytest.raises(RuntimeError) as failed, serving(*options):
+        pass
+    assert "contains no core/dist/index.js" in str(failed.value)
+    assert "node_modules/@litertjs" in str(failed.value) and "Traceback" not in str(failed.value)
+
+
+def test_workers_share_the_cpus() -> None:
+    assert share_of_cpus(1) == cores()
+    assert share_of_cpus(cores()) == share_of_cpus(2 * cores()) == 1
+
+
+def test_the_address_is_a_url_with_ipv6_too() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as free:
+            free.bind(("::1", 0))
+            port = str(free.getsockname()[1])
+    except OSError:
+        pytest.skip("no IPv6 here")
+    command = [sys.executable, "-m", "happysad", "serve", "--host", "::1", "--port", port]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        lines = iter(process.stderr.readline, "")
+        line = next(line for line in lines if line.startswith("happysad on "))
+        process.terminate()
+    assert httpx.URL(line.split()[2]).port == int(port)
+    assert line.startswith(f"happysad on http://[::1]:{port}/ ")
 
 
 def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Run the HTTP application: port, worker processes, and a shutdown that loses no request."""
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -83,13 +84,16 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
     Raises:
-        HappysadError: The model or the keys cannot be read, or the port is taken.
+        HappysadError: The model, the keys or the runtime cannot be read, or the port is taken.
     """
     # In a worker process, these errors would end in uvicorn's traceback.
     Classifier(settings.model)
     settings.keys()
+    settings.runtime_folder()
     _check_port(host, port)
-    print(f"happysad on http://{host}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    print(
+        f"happysad on http://{_address(host, port)}/ (Ctrl-C ends it)", file=sys.stderr, flush=True
+    )
     settings.to_environment()
     with ExitStack() as stack:
         if workers > 1:
@@ -106,13 +110,19 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             http=_Protocol,
-            timeout_keep_alive=int(settings.idle),
-            timeout_graceful_shutdown=int(settings.timeout),
+            # uvicorn's are whole seconds; connections learn of the shutdown after the grace period.
+            timeout_keep_alive=math.ceil(settings.idle),
+            timeout_graceful_shutdown=math.ceil(settings.timeout + _GRACE_SECONDS),
             server_header=False,
             access_log=False,
             log_level="warning",
             ws="none",
         )
+
+
+def _address(host: str, port: int) -> str:
+    """Return host and port as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _check_port(host: str, port: int) -> None:
@@ -126,6 +136,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as error:
         raise HappysadError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host, "
-            "or end the program that uses it"
+            f"cannot listen on {_address(host, port)} ({error.strerror}); choose another --port or "
+            "--host, or end the program that uses it"
         ) from error
