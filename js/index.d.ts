@@ -1,5 +1,5 @@
-/** An image: anything that a canvas can draw, pixels, or an image file. */
-export type ImageSource = CanvasImageSource | ImageData | Blob;
+/** An image: anything that a canvas can draw (not an SVG image element), pixels, or an image file. */
+export type ImageSource = Exclude<CanvasImageSource, SVGImageElement> | ImageData | Blob;
 
 /** Where files are; the defaults fit a server that serves `node_modules`. */
 export interface Options {
@@ -33,7 +33,8 @@ export interface Face {
   confidence: number;
 }
 
-export class Detector {
+/** Open one with `openDetector`. */
+export interface Detector {
   /** The classifier's metadata, such as its threshold and its precision. */
   readonly info: { threshold: number; input_size: number; precision: string; [key: string]: unknown };
 

@@ -59,6 +59,18 @@ def test_a_form_returns_records_in_order_despite_a_bad_image(server: Server, hop
     assert records[1]["error"]
 
 
+@pytest.mark.parametrize("charset", ["undefined", "utf-7", "unicode_escape", "none", '"UTF-16"'])
+def test_a_form_s_names_are_utf_8_whatever_its_charset(
+    server: Server, hopper: Path, charset: str
+) -> None:
+    name = "größe +2AA- \\ud800.jpg"
+    head = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    form = head.encode() + hopper.read_bytes() + b"\r\n--b--\r\n"
+    for kind in (f"; charset={charset}; boundary=b", f"; boundary=b ;CharSet ={charset}"):
+        response = post(server, form, f"multipart/form-data{kind}")
+        assert [record["path"] for record in response.json()] == [name]
+
+
 def test_a_whole_image_can_be_the_face(server: Server, hopper: Path) -> None:
     url = f"{server.url}/v1/predict?crop=whole"
     record = httpx.post(

@@ -1,17 +1,24 @@
 """The page in a real browser: images, the camera, both modes."""
 
+import csv
 import io
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from running import Server, serving
 from web import QuietHandler, accessibility_violations, web
+
+from happysad import Detector, read_image
+from happysad.errors import ImageError
+from happysad.records import COLUMNS, csv_rows
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
@@ -210,7 +217,9 @@ def test_answers_can_be_downloaded(page: Page, hopper: Path, kind: str, suffix: 
     assert download.value.suggested_filename == f"{hopper.stem}{suffix}"
     content = download.value.path().read_bytes()
     if kind == "JSON":
-        assert len(json.loads(content)["faces"]) == 1
+        record = json.loads(content)
+        assert record["path"] == hopper.name
+        assert len(record["faces"]) == 1
     elif kind == "CSV":
         assert len(content.decode().splitlines()) == 2
     else:
@@ -232,12 +241,16 @@ def test_refused_files_are_sent_as_a_reduced_jpeg(
 ) -> None:
     """A file over the server's limit that the browser can show."""
     large = tmp_path / "large.bmp"
-    Image.open(hopper).convert("RGB").resize((1700, 2000)).save(large)
+    Image.open(hopper).convert("RGB").resize((2560, 3000)).save(large)
     with serving("--max-body", "2000000") as server:
         page = browser.new_page()
         page.goto(server.url)
         page.set_input_files("#files", large)
         expect_summary(page, "1 face in 1 photo")
+        record = json.loads(downloaded(page, "JSON"))
+        assert (record["width"], record["height"]) == (2560, 3000)
+        (expected,) = Detector().predict(large)
+        assert record["faces"][0]["box"] == pytest.approx(expected.face.box, abs=40)
         page.close()
 
 
@@ -295,6 +308,25 @@ def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: 
         page.close()
 
 
+def test_a_late_key_answers_every_refused_photo(
+    browser: Browser, tmp_path: Path, hopper: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("s3cret-s3cret-s3cret\n")
+    with serving("--api-keys", keys) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.set_input_files("#files", [hopper, hopper, hopper])
+        expect_summary(page, "0 faces in 0 photos; 3 without an answer")
+        expect(page.locator("#photos .failed")).to_have_count(3)
+        page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
+        page.keyboard.press("Enter")
+        expect_summary(page, "3 faces in 3 photos")
+        expect(page.locator("#photos .failed")).to_have_count(0)
+        expect(page.locator("#photos li")).to_have_count(3)
+        page.close()
+
+
 @pytest.mark.parametrize("where", ["server", needs_device])
 def test_the_camera_is_watched(page: Page, where: str) -> None:
     sent: list[str] = []
@@ -340,6 +372,42 @@ def test_a_double_click_leaves_no_camera_on(page: Page) -> None:
     assert page.evaluate(LIVE) == 1
     page.locator("#camera").click()
     assert page.evaluate(LIVE) == 0
+
+
+def test_a_camera_stopped_while_it_starts_stays_off(plain: Server, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(plain.url)
+    page.evaluate(
+        """() => {
+          const list = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
+          navigator.mediaDevices.enumerateDevices = async () => {
+            document.documentElement.dataset.listing = "yes";
+            await new Promise((done) => { globalThis.goOn = done; });
+            return list();
+          };
+        }"""
+    )
+    page.locator("#camera").click()
+    expect(page.locator("html[data-listing]")).to_have_count(1)
+    page.get_by_role("button", name="Stop the camera").click()
+    page.evaluate("globalThis.goOn()")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#trouble")).to_have_text("")
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+    page.close()
+
+
+def test_a_busy_server_does_not_end_the_camera(plain: Server, browser: Browser) -> None:
+    """The server answers 408 where a frame took too long, and the next may not."""
+    page = browser.new_page()
+    page.goto(plain.url)
+    problem = {"status": 408, "detail": "the request was not completed within 30 seconds"}
+    page.route("**/v1/predict", lambda route: route.fulfill(status=408, json=problem))
+    page.locator("#camera").click()
+    expect(page.locator("#trouble")).to_have_text(re.compile(r"within 30 seconds\. Trying again\."))
+    page.unroute("**/v1/predict")
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.close()
 
 
 def test_an_unplugged_camera_is_noticed(page: Page) -> None:
@@ -483,6 +551,162 @@ def test_the_device_answers_as_the_server_does(page: Page, site: Server, hopper:
             # A rotated face is detected twice, and resampled in between.
             tolerance = 0.06 if name == "tilted" else 0.03
             assert face["scores"] == pytest.approx(other["scores"], abs=tolerance), name
+
+
+def as_png(photo: Image.Image) -> bytes:
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    return file.getvalue()
+
+
+def ask_server(site: Server, content: bytes) -> dict[str, Any]:
+    kind = {"content-type": "image/unknown"}
+    record: dict[str, Any] = httpx.post(
+        f"{site.url}/v1/predict", content=content, headers=kind, timeout=60
+    ).json()
+    return record
+
+
+def downloaded(page: Page, kind: str) -> str:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=kind, exact=True).click()
+    return download.value.path().read_text("utf-8")
+
+
+def expect_same_record(record: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The same keys, and values within what another resampling changes."""
+    assert list(record) == list(expected)
+    assert {k: v for k, v in record.items() if k not in ("path", "faces")} == {
+        k: v for k, v in expected.items() if k not in ("path", "faces")
+    }
+    for face, other in zip(record["faces"], expected["faces"], strict=True):
+        assert list(face) == list(other)
+        near = max(3, 0.04 * max(other["box"][2:]))
+        assert face["box"] == pytest.approx(other["box"], abs=near)
+        points, others = np.array(face["landmarks"]), np.array(other["landmarks"])
+        assert points == pytest.approx(others, abs=near)
+        assert face["scores"] == pytest.approx(other["scores"], abs=0.03)
+
+
+@needs_runtime
+def test_the_device_answers_in_pixels_of_the_upright_photo(
+    page: Page, site: Server, hopper: Path, tmp_path: Path
+) -> None:
+    """A photo of 12 megapixels that lies on its side, with two faces."""
+    portrait = Image.open(hopper).convert("RGB")
+    upright = Image.new("RGB", (3000, 4000), (90, 110, 120))
+    upright.paste(portrait.resize((1536, 1800)), (200, 300))
+    upright.paste(portrait.resize((1024, 1200)), (1900, 2600))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = tmp_path / "lying.jpg"
+    upright.transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif, quality=95)
+    expected = ask_server(site, lying.read_bytes())
+    assert (expected["width"], expected["height"]) == (3000, 4000)
+    run_on(page, "device")
+    page.set_input_files("#files", lying)
+    expect_summary(page, "2 faces in 1 photo")
+    expect_same_record(json.loads(downloaded(page, "JSON")), expected)
+
+
+@pytest.mark.parametrize("where", ["server", needs_device])
+def test_downloads_hold_what_predict_writes(
+    page: Page, site: Server, where: str, hopper: Path, tmp_path: Path
+) -> None:
+    """The keys of --json and the rows of --csv, for a face, for none, and for an error."""
+    photo, wall, text = (tmp_path / name for name in ('a "b", c.jpg', "wall.png", "text.txt"))
+    shutil.copy(hopper, photo)
+    wall.write_bytes(as_png(Image.new("RGB", (300, 200), (90, 110, 120))))
+    text.write_text("milk")
+    if page.locator("#modes").is_visible():
+        run_on(page, where)
+    for path in (photo, wall, text):
+        page.set_input_files("#files", path)
+        expect(page.locator("#headline:not(:text('Looking'))")).to_be_visible(timeout=60_000)
+        expect(page.locator("#name")).to_have_text(path.name)
+        record = json.loads(downloaded(page, "JSON"))
+        assert record["path"] == path.name
+        if path == text:
+            with pytest.raises(ImageError) as failed:
+                read_image(path)
+            expected = {"schema": 2, "path": path.name, "status": "error", "width": None}
+            expected |= {"height": None, "faces": [], "error": record["error"]}
+            assert record == expected
+            if where == "server":
+                assert record["error"] == failed.value.reason
+        else:
+            expect_same_record(record, ask_server(site, path.read_bytes()))
+        table = csv.DictReader(io.StringIO(downloaded(page, "CSV"), newline=""))
+        rows = [{name: str(row.get(name, "")) for name in COLUMNS} for row in csv_rows(record)]
+        assert tuple(table.fieldnames or ()) == COLUMNS
+        assert [as_numbers(row) for row in table] == [as_numbers(row) for row in rows]
+
+
+def as_numbers(row: dict[str, str]) -> dict[str, str | float]:
+    """Cells as numbers where they are: 1 and 1.0 are the same."""
+    return {
+        k: v if k in ("path", "error") or not v[:1].isdigit() else float(v) for k, v in row.items()
+    }
+
+
+@needs_runtime
+def test_the_device_says_that_there_is_no_face_as_the_server_does(
+    page: Page, site: Server, tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    wall.write_bytes(as_png(Image.new("RGB", (300, 200), (90, 110, 120))))
+    run_on(page, "device")
+    page.set_input_files("#files", wall)
+    expect_summary(page, "0 faces in 1 photo")
+    expected = ask_server(site, wall.read_bytes()) | {"path": "wall.png"}
+    assert json.loads(downloaded(page, "JSON")) == expected
+    assert expected["status"] == "no face"
+
+
+@needs_runtime
+def test_the_device_finds_a_face_at_the_border_beside_a_clear_one(
+    page: Page, site: Server, hopper: Path
+) -> None:
+    """At 320 pixels the sides of this photo end a fraction of a pixel before its border."""
+    portrait = Image.open(hopper).convert("RGB")
+    photo = Image.new("RGB", (1280, 853), (90, 110, 120))
+    photo.paste(portrait.resize((512, 600)), (40, 20))
+    photo.paste(portrait.resize((342, 400)).crop((0, 0, 342, 215)), (800, 853 - 215))
+    content = as_png(photo)
+    expected = ask_server(site, content)["faces"]
+    assert len(expected) == 2 and sum(expected[1]["box"][1::2]) > 852
+    faces = page.evaluate(ASK_DEVICE, list(content))
+    assert len(faces) == 2
+    for face, other in zip(faces, expected, strict=True):
+        assert face["box"] == pytest.approx(other["box"], abs=max(3, 0.04 * max(other["box"][2:])))
+
+
+READ_PIXELS = """
+async (bytes) => {
+  const { readPixels } = await import("/static/pixels.js");
+  const image = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+  return [...readPixels(image).data];
+}
+"""
+
+
+def test_transparent_images_lie_on_white_as_on_the_server(page: Page, tmp_path: Path) -> None:
+    """More rows than the page reads at once."""
+    levels = np.zeros((300, 2, 4), np.uint8)
+    levels[..., 0], levels[..., 1:3] = 200, 10
+    levels[100:200, :, 3], levels[200:, :, 3] = 128, 255
+    content = as_png(Image.fromarray(levels))
+    pixels = np.reshape(page.evaluate(READ_PIXELS, list(content)), (300, 2, 3))
+    assert np.abs(pixels - read_image(content).astype(int)).max() <= 1
+
+    # What is shown, downloaded, and sent to a server that does not read the file.
+    shown = tmp_path / "transparent.png"
+    shown.write_bytes(as_png(Image.new("RGBA", (200, 100))))
+    page.set_input_files("#files", shown)
+    expect_summary(page, "0 faces in 1 photo")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="image", exact=True).click()
+    assert read_image(download.value.path()).min() > 250
 
 
 def test_the_page_says_where_photos_go(page: Page, plain: Server, browser: Browser) -> None:

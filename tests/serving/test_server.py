@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
+from http.client import HTTPConnection
 from inspect import signature
 from pathlib import Path
 
@@ -18,7 +21,9 @@ import pytest
 from PIL import Image
 from running import Server, serving
 
-from happysad.cli.serve import serve
+from happysad.cli.serve import serve, share_of_cpus
+from happysad.cores import cores
+from happysad.released import FOLDER, MODEL
 from happysad.serving.settings import Settings
 
 
@@ -55,6 +60,13 @@ def test_memory_for_bodies_has_an_end(hopper: Path) -> None:
             assert response.status_code == 503 and response.json()["reason"] == "busy"
         time.sleep(0.5)
         assert predict(server, hopper.read_bytes()).status_code == 200
+
+
+def test_an_idle_server_accepts_more_images_than_may_wait(hopper: Path) -> None:
+    with serving("--threads", "1", "--queue", "0") as server:
+        files = [("files", (f"{i}.jpg", hopper.read_bytes())) for i in range(5)]
+        response = httpx.post(f"{server.url}/v1/predict", files=files, timeout=60)
+        assert [record["status"] for record in response.json()] == ["ok"] * 5
 
 
 def test_formats_can_be_limited(hopper: Path) -> None:
@@ -102,6 +114,53 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n"),
+        (b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    ],
+    ids=["empty line", "body"],
+)
+def test_idle_connections_are_closed(head: bytes, more: bytes) -> None:
+    """Also those on which something came that is no request."""
+    with serving("--idle", "1") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head)
+            time.sleep(0.3)
+            connection.sendall(more)
+            assert answer(connection).startswith(b"HTTP/1.1 ")
+        used = HTTPConnection("127.0.0.1", server.port)
+        for _ in range(4):
+            used.request("GET", "/healthz")
+            assert used.getresponse().read() == b"alive\n"
+            time.sleep(0.5)
+        used.close()
+
+
+def test_headers_have_a_limit(server: Server, hopper: Path) -> None:
+    get, long = b"GET /healthz HTTP/1.1\r\nHost: a\r\n", 100_000 * b"a"
+    post = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    )
+    for request in (
+        get + b"Cookie: " + long + b"\r\n\r\n",
+        get + 20_000 * b"A: b\r\n" + b"\r\n",
+        b"GET /" + long + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        post + b"Trailer: " + long + b"\r\n\r\n",
+    ):
+        with (
+            suppress(ConnectionError),  # Closed while it was being sent.
+            socket.create_connection(("127.0.0.1", server.port)) as connection,
+        ):
+            connection.sendall(request)
+            assert answer(connection) == b""
+    assert httpx.get(f"{server.url}/healthz", headers={"cookie": 50_000 * "a"}).status_code == 200
+    large = predict(server, hopper.read_bytes() + bytes(2_000_000))
+    assert large.status_code == 200
+
+
 def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
     (tmp_path / "keys.txt").write_text("# ours\nopen-sesame\nsecond\n")
     with serving("--api-keys", tmp_path / "keys.txt") as server:
@@ -115,11 +174,68 @@ def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
         assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
-def test_other_sites_may_ask_where_that_is_allowed() -> None:
-    with serving("--cors", "https://friend.example") as server:
-        for origin, allowed in (("https://friend.example", True), ("https://evil.example", False)):
-            headers = httpx.get(f"{server.url}/healthz", headers={"origin": origin}).headers
+def test_a_key_file_of_windows_is_read(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_bytes("first\r\nsecond\r\n".encode("utf-8-sig"))
+    with serving("--api-keys", keys) as server:
+        for key in ("first", "second"):
+            headers = {"x-api-key": key}
+            assert httpx.get(f"{server.url}/v1/model", headers=headers).status_code == 200
+        odd = {b"x-api-key": "schl\u00fcssel".encode()}
+        assert httpx.get(f"{server.url}/v1/model", headers=odd).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("first\n".encode("utf-16"), "is not UTF-8 text; save it as UTF-8"),
+        ("first\n".encode("utf-16-le"), "the key in line 1 has characters outside printable ASCII"),
+        ("# ours\nschl\u00fcssel\n".encode(), "the key in line 2 has characters outside"),
+        (b"# none\n", "contains no key"),
+    ],
+)
+def test_keys_that_cannot_fit_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_bytes(content)
+    command = [sys.executable, "-m", "happysad", "serve", "--api-keys", str(keys)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"error: {keys}: {message}" in done.stderr
+
+
+def test_an_internal_error_is_a_problem_with_all_headers(tmp_path: Path) -> None:
+    """The model's file is removed after the start, so it can no longer be downloaded."""
+    model = tmp_path / "model.tflite"
+    shutil.copy(FOLDER / MODEL, model)
+    with serving("--model", model, "--cors", "https://friend.example") as server:
+        model.unlink()
+        origin = {"origin": "https://friend.example"}
+        response = httpx.get(f"{server.url}/model.tflite", headers=origin)
+        assert response.status_code == 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["reason"] == "server error"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" in response.headers
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        _, log = server.stop()
+    assert "model.tflite" in log
+
+
+@pytest.mark.parametrize("origin", ["https://friend.example", "https://Friend.example/"])
+def test_other_sites_may_ask_where_that_is_allowed(origin: str) -> None:
+    with serving("--cors", origin) as server:
+        for asking, allowed in (("https://friend.example", True), ("https://evil.example", False)):
+            headers = httpx.get(f"{server.url}/healthz", headers={"origin": asking}).headers
             assert ("access-control-allow-origin" in headers) == allowed
+
+
+@pytest.mark.parametrize("origin", ["friend.example", "ftp", "https://friend.example/page"])
+def test_what_is_no_origin_ends_the_start_with_one_line(origin: str) -> None:
+    command = [sys.executable, "-m", "happysad", "serve", "--cors", origin]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: --cors {origin}: not an origin; give scheme and host")
 
 
 def test_a_browser_on_an_allowed_site_may_post_with_a_key() -> None:
@@ -164,6 +280,23 @@ def test_an_order_to_end_loses_no_request(workers: int, hopper: Path) -> None:
     assert set(statuses) == {200} and not lost
 
 
+def test_a_short_time_limit_lets_requests_in_flight_end() -> None:
+    with serving("--timeout", "0.9") as server:
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 8\r\n\r\nsome"
+        )
+        time.sleep(0.1)
+        server.process.terminate()
+        time.sleep(0.6)
+        connection.sendall(b"more")
+        status = answer(connection).split(b" ")[1]
+        _, printed = server.stop()
+    # Not an image; on a slow machine, the time limit.
+    assert status in (b"422", b"408"), printed
+
+
 def test_workers_add_up_their_figures(hopper: Path) -> None:
     with serving("--workers", "2", "--threads", "1") as server:
         with ThreadPoolExecutor(4) as clients:
@@ -190,6 +323,43 @@ def test_a_missing_model_ends_the_start_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as failed, serving("--model", tmp_path / "none.tflite"):
         pass
     assert "none.tflite" in str(failed.value) and "Traceback" not in str(failed.value)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("folder", ["", "@litertjs/core"])
+def test_a_runtime_that_is_none_ends_the_start_with_one_line(
+    workers: str, folder: str, tmp_path: Path
+) -> None:
+    """Also the folder of the package itself, which is one too deep."""
+    (tmp_path / "@litertjs" / "core" / "dist").mkdir(parents=True)
+    (tmp_path / "@litertjs" / "core" / "dist" / "index.js").touch()
+    options = ("--workers", workers, "--runtime", tmp_path / folder)
+    with pytest.raises(RuntimeError) as failed, serving(*options):
+        pass
+    assert "contains no core/dist/index.js" in str(failed.value)
+    assert "node_modules/@litertjs" in str(failed.value) and "Traceback" not in str(failed.value)
+
+
+def test_workers_share_the_cpus() -> None:
+    assert share_of_cpus(1) == cores()
+    assert share_of_cpus(cores()) == share_of_cpus(2 * cores()) == 1
+
+
+def test_the_address_is_a_url_with_ipv6_too() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as free:
+            free.bind(("::1", 0))
+            port = str(free.getsockname()[1])
+    except OSError:
+        pytest.skip("no IPv6 here")
+    command = [sys.executable, "-m", "happysad", "serve", "--host", "::1", "--port", port]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        lines = iter(process.stderr.readline, "")
+        line = next(line for line in lines if line.startswith("happysad on "))
+        process.terminate()
+    assert httpx.URL(line.split()[2]).port == int(port)
+    assert line.startswith(f"happysad on http://[::1]:{port}/ ")
 
 
 def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`happysad serve`: the HTTP API and the web page."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -123,8 +124,8 @@ def serve(
         Path | None,
         typer.Option(
             envvar="HAPPYSAD_RUNTIME",
-            help="Folder with the npm package @litertjs/core, for running on the visitor's device; "
-            "default: the copy in the wheel.",
+            help="Folder node_modules/@litertjs after npm install @litertjs/core, for running on "
+            "the visitor's device; default: the copy in the wheel.",
         ),
     ] = None,
 ) -> None:
@@ -142,7 +143,7 @@ def serve(
 
     settings = Settings(
         model=str(model) if model else None,
-        threads=threads or cores(),
+        threads=threads or share_of_cpus(workers),
         queue=queue,
         max_body=max_body,
         max_pixels=max_pixels,
@@ -152,10 +153,15 @@ def serve(
         timeout=timeout,
         idle=idle,
         keys_file=str(api_keys) if api_keys else None,
-        origins=tuple(cors or ()),
+        origins=tuple(map(_parse_origin, cors or ())),
         runtime=str(runtime) if runtime else None,
     )
     run_server(settings, host, port, workers)
+
+
+def share_of_cpus(workers: int) -> int:
+    """Return the threads of each worker process, so that all together use every CPU once."""
+    return max(1, cores() // workers)
 
 
 def _parse_formats(formats: str | None) -> tuple[str, ...]:
@@ -168,6 +174,18 @@ def _parse_formats(formats: str | None) -> tuple[str, ...]:
         known = ", ".join(FORMATS).lower()
         raise HappysadError(f"--formats {formats}: no such format: {unknown[0]!r}; known: {known}")
     return names
+
+
+def _parse_origin(origin: str) -> str:
+    """Return an origin as browsers send it: scheme, host and port, without a slash at the end."""
+    from happysad.errors import HappysadError
+
+    plain = origin.strip().removesuffix("/").lower()
+    if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", plain):
+        raise HappysadError(
+            f"--cors {origin}: not an origin; give scheme and host, such as https://example.org"
+        )
+    return plain
 
 
 def register(app: typer.Typer) -> None:

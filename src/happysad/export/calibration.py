@@ -23,7 +23,7 @@ def fit_temperature(logits: FloatArray, shares: FloatArray) -> float:
     Args:
         logits: Of validation crops: ``[N, 1]`` before a sigmoid, or ``[N, 3]`` before a softmax.
         shares: ``[N, 3]``: shares of people who call the face sad, happy, neither. With a sigmoid,
-            faces that nobody calls happy or sad are left out, as in training.
+            faces that no one calls happy or sad are left out, as in training.
 
     Returns:
         The temperature, 0.05–20; above 1 the network was overconfident.

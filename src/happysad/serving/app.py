@@ -216,14 +216,9 @@ def _add_errors(app: FastAPI) -> None:
         wrong = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
         return Problem(400, "malformed request", wrong).response()
 
-    @app.exception_handler(Exception)
-    async def bug(request: Request, error: Exception) -> Response:
-        detail = "internal server error; see the log"
-        return Problem(500, "server error", detail).response()
-
 
 class _HeadersAndMetrics:
-    """Middleware that adds security headers and records request metrics."""
+    """Middleware that adds security headers, records request metrics and answers after a bug."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -232,18 +227,23 @@ class _HeadersAndMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, started = time.perf_counter(), 500, False
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 extra = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
         try:
             await self._app(scope, receive, send_on)
+        except Exception:
+            if not started:
+                problem = Problem(500, "server error", "internal server error; see the log")
+                await problem.response()(scope, receive, send_on)
+            raise  # uvicorn logs it.
         finally:
             # The route's pattern instead of the path bounds the number of label values.
             path = getattr(scope.get("route"), "path", "other")

@@ -1,11 +1,13 @@
 """Read images from request bodies, into memory only and within limits."""
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from python_multipart.exceptions import FormParserError
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -18,6 +20,7 @@ RAW_NAME: Final = "-"
 
 _MULTIPART: Final = "multipart/form-data"
 _RAW: Final = ("image/", "application/octet-stream")
+_CHARSET: Final = re.compile(r";\s*charset\s*=", re.IGNORECASE)
 _MAX_FIELDS: Final = 100
 """Maximum number of text fields in a form; they are ignored."""
 
@@ -93,7 +96,10 @@ class Buffers:
         self, request: Request, stream: AsyncGenerator[bytes, None]
     ) -> list[tuple[str, bytes]]:
         limit = self._settings.max_images
-        parser = _InMemory(request.headers, stream, max_files=limit, max_fields=_MAX_FIELDS)
+        # A form has no charset (RFC 7578); Starlette would decode names with any codec of Python.
+        kind = _CHARSET.sub("; ignored=", request.headers["content-type"])
+        headers = Headers({"content-type": kind})
+        parser = _InMemory(headers, stream, max_files=limit, max_fields=_MAX_FIELDS)
         try:
             form = await parser.parse()
         except (MultiPartException, FormParserError) as error:  # Starlette 0.50 lets it through.

@@ -54,7 +54,11 @@ class Engine:
         self._pending = 0
 
     async def warm_up(self) -> None:
-        """Predict once on every thread, so that no request pays for initialisation."""
+        """Predict once on every thread.
+
+        Images of other proportions, and rotated faces, need further canvases of the face detector;
+        each is prepared by the first image that needs it.
+        """
         blank = np.full((480, 640, 3), 128, np.uint8)
         loop = asyncio.get_running_loop()
         jobs = [
@@ -91,12 +95,13 @@ class Engine:
                 job.cancel()
 
     def check_room(self, images: int = 1) -> None:
-        """Check that the queue has room.
+        """Check that the queue has room; an idle server accepts any number.
 
         Raises:
             Problem: The queue is full.
         """
-        if self._pending + images > self._room:
+        # Otherwise a form with more images than the queue has places would never be accepted.
+        if self._pending and self._pending + images > self._room:
             raise busy("too many images are waiting")
 
     def close(self) -> None:

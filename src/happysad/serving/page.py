@@ -18,9 +18,6 @@ from happysad.serving.settings import Settings
 
 STATIC: Final = Path(__file__).parent / "static"
 
-# LiteRT.js in the wheel; a checkout has none, see hatch_build.py.
-_BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
-
 # Each sample's drawn faces: class number and random seed.
 SAMPLES: Final = {
     "happy": ((1, 18),),
@@ -50,7 +47,7 @@ class _Files(StaticFiles):
 def add_page(app: FastAPI, settings: Settings) -> None:
     """Add the page and the files that it needs."""
     page = (STATIC / "index.html").read_text("utf-8")
-    runtime = _runtime_folder(settings)
+    runtime = settings.runtime_folder()
     page = page.replace("{{ runtime }}", _wasm(runtime) if runtime else "")
 
     @app.head("/", include_in_schema=False)
@@ -75,13 +72,6 @@ def add_page(app: FastAPI, settings: Settings) -> None:
     if runtime:
         app.mount("/litert", _Files(directory=runtime))
     app.mount("/static", _Files(directory=STATIC))
-
-
-def _runtime_folder(settings: Settings) -> Path | None:
-    """Return the folder with LiteRT.js: the given one, or the one in the wheel; None without."""
-    if settings.runtime:
-        return Path(settings.runtime)
-    return _BUNDLED_RUNTIME if _BUNDLED_RUNTIME.is_dir() else None
 
 
 def _wasm(runtime: Path) -> str:

@@ -1,6 +1,7 @@
 """Run the HTTP application: port, worker processes, and a shutdown that loses no request."""
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -17,23 +18,52 @@ from happysad.errors import HappysadError
 from happysad.serving.settings import METRICS_VARIABLE, Settings
 
 _HEADER_SECONDS: Final = 10
+_HEADER_BYTES: Final = 65_536
+_PIECE: Final = 4096
 _GRACE_SECONDS: Final = 0.5
 
 
 class _Protocol(HttpToolsProtocol):
-    """Closes connections whose headers do not arrive in time; uvicorn's protocol waits forever."""
+    """Closes idle connections, and those whose headers are too long or too slow.
+
+    uvicorn's protocol has no limit on headers, and its limit on idle connections ends with the next
+    byte.
+    """
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._expect_headers()
+        self._header_bytes = 0
+        self._expect_headers(_HEADER_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        # In pieces, so that the bytes of a body in the same packet are not counted as headers.
+        for start in range(0, len(data), _PIECE):
+            if self.transport.is_closing():
+                return
+            piece = data[start : start + _PIECE]
+            self._header_bytes += len(piece)
+            super().data_received(piece)
+            if self._header_bytes > _HEADER_BYTES:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._expect_headers()
+        self._expect_headers(_HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
         self._deadline.cancel()
+        self._header_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # What remains are the trailers and the sizes of chunks.
+        self._header_bytes = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task and self._deadline.cancelled():
+            self._expect_headers(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
@@ -43,25 +73,27 @@ class _Protocol(HttpToolsProtocol):
         # The request of a connection that has just been opened may be on its way.
         self.loop.call_later(_GRACE_SECONDS, super().shutdown)
 
-    def _expect_headers(self) -> None:
+    def _expect_headers(self, seconds: float) -> None:
+        """Close the connection unless headers are complete in time."""
         if hasattr(self, "_deadline"):
             self._deadline.cancel()
-        self._deadline: asyncio.TimerHandle = self.loop.call_later(
-            _HEADER_SECONDS, self.transport.close
-        )
+        self._deadline: asyncio.TimerHandle = self.loop.call_later(seconds, self.transport.close)
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first.
 
     Raises:
-        HappysadError: The model or the keys cannot be read, or the port is taken.
+        HappysadError: The model, the keys or the runtime cannot be read, or the port is taken.
     """
     # In a worker process, these errors would end in uvicorn's traceback.
     Classifier(settings.model)
     settings.keys()
+    settings.runtime_folder()
     _check_port(host, port)
-    print(f"happysad on http://{host}:{port}/ (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    print(
+        f"happysad on http://{_address(host, port)}/ (Ctrl-C ends it)", file=sys.stderr, flush=True
+    )
     settings.to_environment()
     with ExitStack() as stack:
         if workers > 1:
@@ -78,13 +110,19 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             http=_Protocol,
-            timeout_keep_alive=int(settings.idle),
-            timeout_graceful_shutdown=int(settings.timeout),
+            # uvicorn's are whole seconds; connections learn of the shutdown after the grace period.
+            timeout_keep_alive=math.ceil(settings.idle),
+            timeout_graceful_shutdown=math.ceil(settings.timeout + _GRACE_SECONDS),
             server_header=False,
             access_log=False,
             log_level="warning",
             ws="none",
         )
+
+
+def _address(host: str, port: int) -> str:
+    """Return host and port as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _check_port(host: str, port: int) -> None:
@@ -98,6 +136,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as error:
         raise HappysadError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host, "
-            "or end the program that uses it"
+            f"cannot listen on {_address(host, port)} ({error.strerror}); choose another --port or "
+            "--host, or end the program that uses it"
         ) from error

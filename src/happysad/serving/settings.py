@@ -17,6 +17,9 @@ VARIABLE: Final = "HAPPYSAD_SERVE_SETTINGS"
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder where worker processes share their metrics."""
 
+# LiteRT.js in the wheel; a checkout has none, see hatch_build.py.
+_BUNDLED_RUNTIME: Final = Path(__file__).parent / "litert"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,8 +39,8 @@ class Settings:
         idle: Seconds after which idle connections are closed.
         keys_file: File with one API key per line; None means that no key is needed.
         origins: Origins that browsers may call from (CORS).
-        runtime: Folder with LiteRT.js, for running on the visitor's device; None is the wheel's
-            copy, if there is one.
+        runtime: Folder node_modules/@litertjs with LiteRT.js, for running on the visitor's device;
+            None is the wheel's copy, if there is one.
     """
 
     model: str | None = None
@@ -69,19 +72,50 @@ class Settings:
         values = json.loads(os.environ[VARIABLE])
         return cls(**values | {name: tuple(values[name]) for name in ("origins", "formats")})
 
+    def runtime_folder(self) -> Path | None:
+        """Return the folder with LiteRT.js: the given one, or the one in the wheel; None without.
+
+        Raises:
+            HappysadError: The given folder does not contain it.
+        """
+        if self.runtime is None:
+            return _BUNDLED_RUNTIME if _BUNDLED_RUNTIME.is_dir() else None
+        folder = Path(self.runtime)
+        # The scripts of the wheel's copy are compressed.
+        script = folder / "core" / "dist" / "index.js"
+        if not (script.is_file() or script.with_name("index.js.gz").is_file()):
+            raise HappysadError(
+                f"{folder}: contains no core/dist/index.js; run npm install @litertjs/core, and "
+                "give the folder node_modules/@litertjs"
+            )
+        return folder
+
     def keys(self) -> tuple[bytes, ...]:
         """Read the API keys.
 
         Raises:
-            HappysadError: The file cannot be read, or contains no key.
+            HappysadError: The file cannot be read, contains no key, or one that cannot be sent.
         """
         if self.keys_file is None:
             return ()
         try:
-            lines = Path(self.keys_file).read_bytes().splitlines()
+            text = Path(self.keys_file).read_text("utf-8-sig")
         except OSError as error:
             raise HappysadError(f"{self.keys_file}: cannot be read ({error.strerror})") from error
-        keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith(b"#"))
+        except UnicodeDecodeError as error:
+            raise HappysadError(f"{self.keys_file}: is not UTF-8 text; save it as UTF-8") from error
+        keys = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            key = line.strip()
+            if not key or key.startswith("#"):
+                continue
+            # Clients encode other characters of headers in different ways.
+            if not (key.isascii() and key.isprintable()):
+                raise HappysadError(
+                    f"{self.keys_file}: the key in line {number} has characters outside printable "
+                    "ASCII; use letters and digits, and save the file as UTF-8"
+                )
+            keys.append(key.encode())
         if not keys:
             raise HappysadError(f"{self.keys_file}: contains no key; write one per line")
-        return keys
+        return tuple(keys)

@@ -2,7 +2,7 @@
 
 import { Camera, drawScaled } from "./camera.js";
 import { openDevice } from "./device.js";
-import { ResultView, describeFace, draw, headline, plural, toCsv } from "./result.js";
+import { ResultView, describeFace, draw, headline, plural, toCsv, toRecord } from "./result.js";
 import { Refused, askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280; // Of photos as they are shown, pixels.
@@ -13,11 +13,11 @@ const mode = () => new FormData($("where")).get("mode");
 const key = () => $("key").querySelector("input").value;
 const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
-const photos = []; // The newest first: { name, canvas, record, error }.
+const photos = []; // The newest first: { name, file, canvas, record, error }.
+const refused = new Set(); // Photos that failed for want of an API key.
 let device; // The promise of the on-device models, once they were asked for.
 let threshold = 0.5;
 const view = new ResultView($("result"), () => threshold);
-let retry = () => {}; // What failed for want of an API key.
 
 /** Show a status, or have it only read aloud. */
 function say(text, isError = false, isShown = true) {
@@ -26,9 +26,8 @@ function say(text, isError = false, isShown = true) {
   $("status").classList.toggle("spoken", !isShown);
 }
 
-function explain(error, again) {
+function explain(error) {
   if (error instanceof Refused && error.status === 401) {
-    retry = again;
     $("key").hidden = false;
     $("key").querySelector("input").focus();
   }
@@ -57,10 +56,10 @@ function changeMode() {
 }
 
 /** The record of a photo: from this device, or from the server, reduced where it refuses the file. */
-async function ask(file, canvas, image) {
+async function ask(file, image) {
   if (mode() === "device") {
-    if (!canvas) throw new Error("This browser cannot read the image.");
-    return (await onDevice())(canvas);
+    if (!image) throw new Error("This browser cannot read the image.");
+    return (await onDevice())(image);
   }
   try {
     return await askServer(file, key());
@@ -68,40 +67,55 @@ async function ask(file, canvas, image) {
     if (!image || ![400, 413, 415, 422].includes(error.status)) throw error;
     const reduced = document.createElement("canvas");
     drawScaled(reduced, image, image.width, image.height, LONGEST_SENT);
-    return askServer(await toJpeg(reduced, 0.92), key());
+    return inPixelsOf(image, await askServer(await toJpeg(reduced, 0.92), key()));
   }
 }
 
-async function answer(photo, file) {
+/** The record of a reduced copy, in pixels of the photo. */
+function inPixelsOf({ width, height }, record) {
+  const enlarge = (v) => Number(((v * width) / record.width).toFixed(1));
+  const faces = record.faces.map((face) => (
+    { ...face, box: face.box.map(enlarge), landmarks: face.landmarks.map((point) => point.map(enlarge)) }
+  ));
+  return { ...record, width, height, faces };
+}
+
+async function answer(photo) {
+  const { file } = photo;
+  const image = await createImageBitmap(file).catch(() => null);
   try {
-    const image = await createImageBitmap(file).catch(() => null);
     if (image) {
       photo.canvas = document.createElement("canvas");
       drawScaled(photo.canvas, image, image.width, image.height, LONGEST);
       show(photo);
     }
-    photo.record = await ask(file, photo.canvas, image);
+    photo.record = await ask(file, image);
     photo.error = undefined;
   } catch (error) {
-    photo.error = explain(error, async () => { await answer(photo, file); show(photo); });
+    photo.error = explain(error);
+    if (error.status === 401) refused.add(photo);
+  } finally {
+    image?.close();
   }
 }
 
-async function addPhotos(files) {
-  if (!files.length) return;
+function addPhotos(files) {
+  if (files.length) answerAll(files.map((file) => ({ name: file.name || "pasted image", file })));
+}
+
+async function answerAll(all) {
   document.body.classList.add("busy");
   let [faces, failed] = [0, 0];
-  for (const [i, file] of [...files].entries()) {
-    say(files.length > 1 ? `Looking at photo ${i + 1} of ${files.length} …` : "Looking …");
-    const photo = { name: file.name || "pasted image" };
-    photos.unshift(photo);
+  for (const [i, photo] of all.entries()) {
+    say(all.length > 1 ? `Looking at photo ${i + 1} of ${all.length} …` : "Looking …");
+    if (!photos.includes(photo)) photos.unshift(photo);
     show(photo);
-    await answer(photo, file);
+    await answer(photo);
     show(photo);
     faces += photo.record?.faces.length ?? 0;
     failed += photo.error ? 1 : 0;
   }
-  say(`${plural(faces, "face")} in ${plural(files.length - failed, "photo")}` +
+  say(`${plural(faces, "face")} in ${plural(all.length - failed, "photo")}` +
     (failed ? `; ${failed} without an answer` : ""), failed > 0);
 }
 
@@ -129,6 +143,7 @@ function show(photo) {
 
 function save(kind) {
   const { name, canvas, record } = view.photo;
+  const saved = toRecord(view.photo);
   const stem = name.replace(/\.\w+$/, "");
   const download = (blob, suffix) => {
     const link = document.createElement("a");
@@ -137,8 +152,8 @@ function save(kind) {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  if (kind === "csv") download(new Blob([toCsv(name, record)], { type: "text/csv" }), "csv");
-  if (kind === "json") download(new Blob([JSON.stringify({ path: name, ...record }, null, 2)], { type: "application/json" }), "json");
+  if (kind === "csv") download(new Blob([toCsv(saved)], { type: "text/csv" }), "csv");
+  if (kind === "json") download(new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" }), "json");
   if (kind === "image" && canvas) {
     const copy = document.createElement("canvas");
     draw(copy, canvas, record);
@@ -148,6 +163,7 @@ function save(kind) {
 
 function clear() {
   photos.length = 0;
+  refused.clear();
   $("result").hidden = $("strip").hidden = true;
   document.body.classList.toggle("busy", camera.isOn);
   say("");
@@ -174,7 +190,14 @@ $("where").addEventListener("change", changeMode);
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
   $("key").hidden = true;
-  describe().then(retry, (error) => say(explain(error, retry), true));
+  describe().then(
+    () => {
+      const again = [...refused];
+      refused.clear();
+      if (again.length) answerAll(again);
+    },
+    (error) => say(explain(error), true),
+  );
 });
 $("files").addEventListener("change", ({ target }) => {
   addPhotos([...target.files]);
@@ -234,4 +257,4 @@ changeMode();
 const predictUrl = new URL("v1/predict", document.baseURI).href;
 $("curl").textContent = `curl ${predictUrl} -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
 $("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${predictUrl}", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
-describe().catch((error) => explain(error, () => {}));
+describe().catch(explain);

@@ -63,9 +63,10 @@ export class Camera {
     const attempt = {};
     this.starting = attempt;
     this.release();
+    let stream;
     try {
       const video = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
-      const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (this.starting !== attempt) {
         stream.getTracks().forEach((track) => track.stop());
         return;
@@ -81,7 +82,8 @@ export class Camera {
     } finally {
       if (this.starting === attempt) this.starting = null;
     }
-    this.watch(this.stream);
+    // It may have been stopped in the meantime.
+    if (this.stream === stream) this.watch(stream);
   }
 
   stop(reason = "The camera is off.", isError = reason !== "The camera is off.") {
@@ -139,7 +141,7 @@ export class Camera {
       } catch (error) {
         if (this.stream !== stream) return;
         if (error.fatal) return void this.stop(error.message, true);
-        trouble.textContent = `${error.message || error} Trying again.`;
+        trouble.textContent = `${String(error.message || error).replace(/\.$/, "")}. Trying again.`;
         trouble.hidden = false;
         await new Promise((done) => setTimeout(done, 1000 * (error.retryAfter || 1)));
       }
@@ -160,12 +162,15 @@ export class Camera {
   }
 }
 
-/** Draw an image or a video frame onto a canvas, at most `longest` pixels on its longer side. */
+/** Draw an image or a video frame onto a canvas, on white, at most `longest` pixels on its longer side. */
 export function drawScaled(canvas, source, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
 /** Draw the last minute: for each person, points of [milliseconds, P(happy) − P(sad)]. */

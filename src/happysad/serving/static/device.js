@@ -4,7 +4,7 @@ import { openDetector } from "./detector.js";
 
 const RUNTIME = new URL("litert/core", document.baseURI).href;
 
-/** Load runtime and models; resolves to a function from an image on a canvas to a record. */
+/** Load runtime and models; resolves to a function from a canvas or a bitmap to a record as the server's. */
 export async function openDevice() {
   const detector = await openDetector({
     litert: await import(`${RUNTIME}/dist/index.js`),
@@ -13,7 +13,22 @@ export async function openDevice() {
     classifier: "model.tflite",
     faces: "faces.tflite",
   });
-  return async (canvas) => (
-    { status: "ok", width: canvas.width, height: canvas.height, faces: await detector.detect(canvas) }
-  );
+  return async (image) => {
+    const { width, height } = image;
+    const faces = (await detector.detect(image)).map(rounded);
+    return { schema: 2, path: "-", status: faces.length ? "ok" : "no face", width, height, faces };
+  };
+}
+
+/** A face with the decimals of the server's records. */
+function rounded({ box, landmarks, confidence, label, scores, probability }) {
+  const to = (digits) => (value) => Number(value.toFixed(digits));
+  return {
+    box: box.map(to(1)),
+    landmarks: landmarks.map((point) => point.map(to(1))),
+    confidence: to(4)(confidence),
+    label,
+    scores: Object.fromEntries(Object.entries(scores).map(([name, score]) => [name, to(6)(score)])),
+    probability: to(6)(probability),
+  };
 }

@@ -209,10 +209,11 @@ function starts(length) {
   return Array.from({ length: count }, (_, i) => Math.floor((last * i) / Math.max(1, count - 1)));
 }
 
-/** Whether a face ends before the tile's borders, those of the image apart. */
+/** Whether a face ends before the tile's borders, those of the image apart: rounding makes them differ by a pixel. */
 function isWhole([left, top, width, height], tile, image) {
   return (left > tile[0] || tile[0] <= 0) && (top > tile[1] || tile[1] <= 0) &&
-    (left + width < tile[2] || tile[2] >= image.width) && (top + height < tile[3] || tile[3] >= image.height);
+    (left + width < tile[2] || tile[2] >= image.width - 1) &&
+    (top + height < tile[3] || tile[3] >= image.height - 1);
 }
 
 function above(confidence, faces) {

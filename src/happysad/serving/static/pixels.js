@@ -2,6 +2,7 @@
 // An image is { data: Uint8ClampedArray of RGB bytes, width, height }; a map is [a, b, c, d, e, f],
 // (x, y) → (a x + b y + c, d x + e y + f), as in Pillow.
 
+const STRIP = 256; // Rows that are read at once.
 const FILTERS = {
   box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
@@ -15,21 +16,25 @@ function bicubic(x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-/** The pixels of an image element, a video, a canvas, a bitmap or ImageData. */
+/** The pixels of an image element, a video or a frame of it, a canvas, a bitmap or ImageData, blended with white. */
 export function readPixels(source) {
-  const width = source.naturalWidth ?? source.videoWidth ?? source.width;
-  const height = source.naturalHeight ?? source.videoHeight ?? source.height;
+  const width = source.displayWidth ?? source.naturalWidth ?? source.videoWidth ?? source.width;
+  const height = source.displayHeight ?? source.naturalHeight ?? source.videoHeight ?? source.height;
   if (!width || !height) throw new Error("The image has no pixels yet; wait until it is loaded.");
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (source instanceof ImageData) context.putImageData(source, 0, 0);
-  else context.drawImage(source, 0, 0);
-  const rgba = context.getImageData(0, 0, width, height).data;
   const data = new Uint8ClampedArray(width * height * 3);
-  for (let i = 0, j = 0; i < rgba.length; i += 4, j += 3) {
-    data[j] = rgba[i];
-    data[j + 1] = rgba[i + 1];
-    data[j + 2] = rgba[i + 2];
+  // In strips: a photo of 12 megapixels would take 100 MB more, and some browsers have no canvas of 17.
+  const canvas = new OffscreenCanvas(width, Math.min(height, STRIP));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  for (let top = 0, j = 0; top < height; top += STRIP) {
+    const rows = Math.min(STRIP, height - top);
+    context.clearRect(0, 0, width, rows);
+    if (source instanceof ImageData) context.putImageData(source, 0, -top);
+    else context.drawImage(source, 0, -top);
+    const rgba = context.getImageData(0, 0, width, rows).data;
+    for (let i = 0; i < rgba.length; i += 4, j += 3) {
+      const opacity = rgba[i + 3] / 255;
+      for (let k = 0; k < 3; k++) data[j + k] = 255 + opacity * (rgba[i + k] - 255);
+    }
   }
   return { data, width, height };
 }

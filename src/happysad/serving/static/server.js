@@ -5,8 +5,8 @@ export class Refused extends Error {
     super(detail);
     this.status = status;
     this.retryAfter = retryAfter;
-    // Asking again with the same key or the same kind of image gives the same answer.
-    this.fatal = status > 0 && status < 500 && status !== 429;
+    // Asking again with the same key or the same kind of image gives the same answer; a busy server's does not last.
+    this.fatal = status > 0 && status < 500 && ![408, 429].includes(status);
   }
 }
 
