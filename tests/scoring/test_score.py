@@ -298,3 +298,22 @@ def read_all(terminal: int) -> str:
             shown += os.read(terminal, 4096)
         except OSError:  # Linux reports the end of a terminal as an error.
             return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("source", "report", "says"),
+    [("000.jpg", "000.jpg", "exists and is not a text file"), ("", "new.html", "SOURCE is empty")],
+)
+def test_the_command_line_refuses_at_once(
+    album: Path, tmp_path: Path, source: str, report: str, says: str
+) -> None:
+    photo = tmp_path / "000.jpg"
+    photo.write_bytes((album / "000.jpg").read_bytes())
+    command = [sys.executable, "-m", "happysad", "score", source, "--out", "scores"]
+    done = subprocess.run(
+        [*command, "--report", report], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1
+    assert photo.read_bytes() == (album / "000.jpg").read_bytes()
+    assert not (tmp_path / "scores").exists()
