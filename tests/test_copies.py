@@ -128,3 +128,20 @@ def test_failed_writes_are_reported(desk: Path) -> None:
     (desk / "out" / "left").write_text("in the way")
     with pytest.raises(HappysadError, match=r"cannot be written \("):
         copies.save("left/2.png", RED)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif"])
+def test_copies_replace_earlier_copies_and_nothing_else(desk: Path, suffix: str) -> None:
+    photo = desk / f"photo{suffix}"
+    Image.new("RGB", (9, 9), "blue").save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(HappysadError, match="exists and is not an annotated copy"):
+        AnnotatedCopies(photo, ["top.png"]).save("top.png", RED)
+    (desk / "notes.png").write_text("no image")
+    with pytest.raises(HappysadError, match="exists and is not an annotated copy"):
+        AnnotatedCopies(desk / "notes.png", ["top.png"]).save("top.png", RED)
+    assert photo.read_bytes() == before
+    copies = AnnotatedCopies(desk / f"copy{suffix}", ["top.png"])
+    for _ in range(2):
+        copies.save("top.png", RED)
+    assert read_image(desk / f"copy{suffix}").shape == RED.shape

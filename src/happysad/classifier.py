@@ -116,6 +116,7 @@ class Classifier:
             ValueError: ``crops`` has another dtype or shape.
         """
         size = self.info.input_size
+        crops = np.asarray(crops)
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ValueError(
                 f"crops must be uint8 [N, {size}, {size}, 3]; "

@@ -16,9 +16,13 @@ from happysad.image import RgbImage
 from happysad.image_formats import SUFFIXES
 from happysad.sources import STDIN, is_folder, is_glob, split_glob
 
+# BMP has no place for the mark that tells copies from photographs.
 _WRITABLE: Final = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff"}
 )
+# Written as the EXIF tag and, into a GIF, as its comment.
+_SOFTWARE: Final = 0x0131
+_MARK: Final = "happysad predict --annotate"
 
 
 class AnnotatedCopies:
@@ -83,9 +87,15 @@ class AnnotatedCopies:
         target = self._target(path)
         if path != STDIN and not is_url(path) and _real(path) == _real(target):
             raise HappysadError(f"{path}: its annotated copy would overwrite it; give another name")
+        if not _is_copy(target):
+            raise HappysadError(
+                f"{target}: exists and is not an annotated copy; give another name or folder"
+            )
+        mark = Image.Exif()
+        mark[_SOFTWARE] = _MARK
         with atomic(target) as temporary:
             try:
-                Image.fromarray(image).save(temporary, quality=92)
+                Image.fromarray(image).save(temporary, quality=92, exif=mark, comment=_MARK)
             # Formats have limits: a WebP image has at most 16,383 pixels a side.
             except ValueError as error:
                 raise HappysadError(f"{target}: cannot be written ({error})") from error
@@ -111,6 +121,19 @@ class AnnotatedCopies:
 
 def _is_file_name(out: Path) -> bool:
     return out.suffix.lower() in SUFFIXES and not is_folder(out)
+
+
+def _is_copy(path: Path) -> bool:
+    """Return whether a file is missing or is an annotated copy, and so may be replaced."""
+    if not path.exists():
+        return True
+    try:
+        with Image.open(path) as image:
+            marks = (image.getexif().get(_SOFTWARE), image.info.get("comment", b""))
+    # Damaged files make Pillow raise nearly anything.
+    except Exception:
+        return False
+    return _MARK in marks or _MARK.encode() in marks
 
 
 def _folder_of(source: str) -> str:

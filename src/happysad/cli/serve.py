@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from happysad.cli.quiet import start_litert
 from happysad.cores import cores
 
 LIMITS = "Limits"
@@ -156,6 +157,7 @@ def serve(
         origins=tuple(map(_parse_origin, cors or ())),
         runtime=str(runtime) if runtime else None,
     )
+    start_litert()
     run_server(settings, host, port, workers)
 
 

@@ -129,7 +129,10 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
             async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
                 records = await engine.predict(body.images, crop)
         except TimeoutError as error:
-            detail = f"the request was not completed within {settings.timeout:g} seconds"
+            detail = (
+                f"the request was not completed within {settings.timeout:g} seconds: the upload "
+                "is slow, the image very large, or the server busy"
+            )
             raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
         for record in records:
             metrics.IMAGES.labels(record["status"]).inc()
