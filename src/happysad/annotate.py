@@ -18,6 +18,9 @@ COLOURS: Final[dict[Label, tuple[int, int, int]]] = {
 """Yellow and blue are distinguishable with every kind of colour vision and light, so that black
 text and outlines stand out. After Okabe and Ito, *Color Universal Design*, 2008."""
 
+COPY_MARK: Final = "happysad predict --annotate"
+"""Metadata by which a saved copy is recognised: only copies are overwritten."""
+
 _INK: Final = (0, 0, 0)
 _SMALLEST: Final = 11
 

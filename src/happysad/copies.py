@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from happysad.annotate import COPY_MARK
 from happysad.download import is_url
 from happysad.errors import HappysadError
 from happysad.files import atomic
@@ -20,9 +21,8 @@ from happysad.sources import STDIN, is_folder, is_glob, split_glob
 _WRITABLE: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff"}
 )
-# Written as the EXIF tag and, into a GIF, as its comment.
+# The EXIF tag that holds the mark; in a GIF it is the comment.
 _SOFTWARE: Final = 0x0131
-_MARK: Final = "happysad predict --annotate"
 
 
 class AnnotatedCopies:
@@ -92,10 +92,10 @@ class AnnotatedCopies:
                 f"{target}: exists and is not an annotated copy; give another name or folder"
             )
         mark = Image.Exif()
-        mark[_SOFTWARE] = _MARK
+        mark[_SOFTWARE] = COPY_MARK
         with atomic(target) as temporary:
             try:
-                Image.fromarray(image).save(temporary, quality=92, exif=mark, comment=_MARK)
+                Image.fromarray(image).save(temporary, quality=92, exif=mark, comment=COPY_MARK)
             # Formats have limits: a WebP image has at most 16,383 pixels a side.
             except ValueError as error:
                 raise HappysadError(f"{target}: cannot be written ({error})") from error
@@ -124,8 +124,8 @@ def _is_file_name(out: Path) -> bool:
 
 
 def _is_copy(path: Path) -> bool:
-    """Return whether a file is missing or is an annotated copy, and so may be replaced."""
-    if not path.exists():
+    """Return whether there is no file, or an annotated copy, which may be replaced."""
+    if not path.is_file():
         return True
     try:
         with Image.open(path) as image:
@@ -133,7 +133,7 @@ def _is_copy(path: Path) -> bool:
     # Damaged files make Pillow raise nearly anything.
     except Exception:
         return False
-    return _MARK in marks or _MARK.encode() in marks
+    return COPY_MARK in marks or COPY_MARK.encode() in marks
 
 
 def _folder_of(source: str) -> str:

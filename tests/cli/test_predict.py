@@ -338,7 +338,7 @@ def test_content_identifies_images_and_skipped_files_are_named(
     assert status == 0
     assert [line.split()[-1] for line in out.splitlines()[1:]] == [str(tmp_path / "no-suffix")]
     names = f"{tmp_path / '@eaDir'}, {tmp_path / 'talk.mp4'}"
-    assert errors == f"skipped, not images: 2 ({names})\n"
+    assert errors == f"skipped, not images: 2 ({names}); give a video alone\n"
 
 
 def test_a_long_name_gets_its_copy_and_a_failed_copy_ends_nothing(

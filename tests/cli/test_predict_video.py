@@ -163,10 +163,15 @@ def test_impossible_requests_give_one_line_and_status_2(clip: Path, tmp_path: Pa
     text.write_text("not a film")
     taken = tmp_path / "taken"
     taken.write_text("a file, no folder")
+    film, photo = tmp_path / "film.webm", tmp_path / "photo.png"
+    film.write_bytes(b"\x1aE\xdf\xa3 a film")
+    Image.new("RGB", (9, 9)).save(photo)
     for arguments, says in (
         ((text,), "cannot be read (damaged, truncated, or not a video)"),
         ((clip, "--annotate", clip), "is the source video"),
         ((clip, "--annotate", tmp_path / "boxes.gif"), "written as .mp4 or .webm"),
+        ((clip, "--annotate", film), "film.webm: exists and is not an annotated copy"),
+        ((clip, "--plot", photo), "photo.png: exists and is not a plot"),
         ((clip, "--csv", clip), "exists and is not a text file"),
         ((clip, "--csv", "-"), "CSV needs the name of a file"),
         ((clip, "--csv", taken / "x.csv"), "cannot be written"),
@@ -178,7 +183,9 @@ def test_impossible_requests_give_one_line_and_status_2(clip: Path, tmp_path: Pa
         assert errors.startswith("error: ")
         assert says in errors
         assert len(errors.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "text.mp4"]
+    names = ["film.webm", "photo.png", "taken", "text.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert film.read_bytes() == b"\x1aE\xdf\xa3 a film"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

@@ -275,7 +275,8 @@ def test_unreadable_videos_give_one_line(clip: Path, tmp_path: Path) -> None:
     text, empty, short = (tmp_path / name for name in ("text.mp4", "empty.mov", "short.mp4"))
     text.write_text("not a film")
     empty.touch()
-    short.write_bytes(clip.read_bytes()[:-500])
+    # The index of the frames is at the end.
+    short.write_bytes(clip.read_bytes()[:-700])
     for path in (text, empty, short):
         with pytest.raises(ImageError, match=r"cannot be read .*; .*copy") as caught:
             Video(path)

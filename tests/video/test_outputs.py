@@ -183,3 +183,14 @@ def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
     for out in (tmp_path, source, tmp_path / "." / "talk.mp4"):
         with pytest.raises(HappysadError, match="is the source video"):
             annotated_path(out, str(source))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_an_earlier_copy_may_be_replaced(tmp_path: Path, suffix: str) -> None:
+    copy = tmp_path / f"copy{suffix}"
+    with video_writer(copy, (64, 48), 10.0) as write:
+        write(np.zeros((48, 64, 3), np.uint8), 0.0)
+    assert annotated_path(copy, "camera:0") == copy
+    copy.write_bytes(b"something else")
+    with pytest.raises(HappysadError, match="exists and is not an annotated copy"):
+        annotated_path(copy, "camera:0")

@@ -144,6 +144,7 @@ def _predict_images(
     from happysad.records import COLUMNS, Summary, csv_rows, image_record, printable
     from happysad.records import csv_file as rows_file
     from happysad.sources import SkippedFiles, find_images
+    from happysad.video.kinds import is_video_name
 
     copies = AnnotatedCopies(annotate, sources) if annotate else None
     skipped = SkippedFiles()
@@ -192,7 +193,8 @@ def _predict_images(
     if skipped.count:
         names = ", ".join(printable(path) for path in skipped.first[:_NAMED_SKIPS])
         more = f" and {skipped.count - _NAMED_SKIPS:,} more" if skipped.count > _NAMED_SKIPS else ""
-        typer.echo(f"skipped, not images: {skipped.count:,} ({names}{more})", err=True)
+        alone = "; give a video alone" if any(map(is_video_name, skipped.first)) else ""
+        typer.echo(f"skipped, not images: {skipped.count:,} ({names}{more}){alone}", err=True)
     return not errors
 
 

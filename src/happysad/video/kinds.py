@@ -53,10 +53,15 @@ def is_video(source: str, *, animations: bool = True) -> bool:
             header = file.read(_HEADER_BYTES)
     except (OSError, ValueError):
         # Reading it reports the error.
-        return path.suffix.lower() in SUFFIXES
+        return is_video_name(source)
     if image_format(header[:HEADER_BYTES]):
         return animations and is_animation(source)
-    return _is_video_header(header) or path.suffix.lower() in SUFFIXES
+    return _is_video_header(header) or is_video_name(source)
+
+
+def is_video_name(name: str) -> bool:
+    """Return whether a file name has the suffix of a video."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _is_stream_url(url: str) -> bool:

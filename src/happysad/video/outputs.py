@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 
-from happysad.annotate import annotate
+from happysad.annotate import COPY_MARK, annotate
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
@@ -108,7 +108,8 @@ def annotated_path(out: Path, source: str) -> Path:
         source: See `happysad.video.frames.Video`.
 
     Raises:
-        HappysadError: The file type is not supported, or the path is the source itself.
+        HappysadError: The file type is not supported, or the path is the source itself, or a file
+            that is not an earlier copy.
     """
     path, suffix = out, out.suffix.lower()
     if out.is_dir() or suffix not in SUFFIXES | IMAGES:
@@ -118,7 +119,19 @@ def annotated_path(out: Path, source: str) -> Path:
         raise HappysadError(f"{out}: videos can be written as .mp4 or .webm; change the suffix")
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise HappysadError(f"{path}: is the source video; give another name or folder")
+    if path.is_file() and not _is_copy(path):
+        raise HappysadError(
+            f"{path}: exists and is not an annotated copy; give another name or folder"
+        )
     return path
+
+
+def _is_copy(path: Path) -> bool:
+    try:
+        with path.open("rb") as file, av.open(file) as container:
+            return COPY_MARK in container.metadata.values()
+    except (av.FFmpegError, OSError):
+        return False
 
 
 @contextmanager
@@ -155,6 +168,7 @@ def _output(path: Path) -> Iterator[OutputContainer]:
                 temporary.open("wb") as file,
                 av.open(file, "w", format=path.suffix[1:].lower()) as output,
             ):
+                output.metadata["comment"] = COPY_MARK
                 yield output
         except av.FFmpegError as error:
             raise HappysadError(f"{path}: cannot be written ({error.strerror})") from error

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
+from PIL import Image
 
 from happysad.errors import HappysadError
 from happysad.plots import HAPPY, INK, MUTED, RULE, SAD, plot
@@ -24,16 +25,27 @@ def check_plot_path(path: Path) -> None:
     """Check that a plot can be written, before the work.
 
     Raises:
-        HappysadError: The file type is not supported.
+        HappysadError: The file type is not supported, or the file is another image.
         OSError: The folder is not writable.
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise HappysadError(
             f"{path}: plots can be written as .png, .svg or .pdf; change the suffix"
         )
+    if path.suffix.lower() == ".png" and path.is_file() and not _is_plot(path):
+        raise HappysadError(f"{path}: exists and is not a plot; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=path.parent):
         pass
+
+
+def _is_plot(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return str(image.info.get("Software", "")).startswith("Matplotlib")
+    # Damaged files make Pillow raise nearly anything.
+    except Exception:
+        return False
 
 
 def plot_timeline(curves: Curves, path: Path, *, title: str, band: Band | None, end: float) -> None:
