@@ -31,7 +31,9 @@ from memory import make_images, make_video
 from PIL import Image
 
 from happysad.dataset.synthetic import make_dataset
+from happysad.plots import plot
 from happysad.released import MODEL, read_released
+from happysad.video.outputs import video_writer
 
 RECIPE = """
 name = "crashes"
@@ -94,9 +96,21 @@ class Case:
             shutil.copytree(self.start, home / "run")
         for name in self.old:
             (home / name).parent.mkdir(parents=True, exist_ok=True)
-            (home / name).write_bytes(OLD)
+            write_earlier(home / name)
         home.mkdir(exist_ok=True)
         return home
+
+
+def write_earlier(path: Path) -> None:
+    """Write what an earlier run may have left; of videos and plots, only such are replaced."""
+    if path.suffix == ".mp4":
+        with video_writer(path, (16, 16), 10.0) as write:
+            write(np.zeros((16, 16, 3), np.uint8), 0.0)
+    elif path.suffix == ".png":
+        with plot(path):
+            pass
+    else:
+        path.write_bytes(OLD)
 
 
 @dataclass

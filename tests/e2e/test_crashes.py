@@ -15,7 +15,7 @@ from pathlib import Path
 import crashes
 import numpy as np
 import pytest
-from crashes import OLD, RECIPE, Case
+from crashes import RECIPE, Case
 from memory import make_video
 
 from happysad.released import MODEL, read_released
@@ -74,14 +74,14 @@ def test_killed_and_done_again_comes_to_the_same(case: Case, tmp_path: Path) -> 
     indirect=True,
 )
 def test_a_full_disk_is_one_line_and_loses_nothing(case: Case, disk: Path) -> None:
-    case.begin(disk)
+    before = crashes.contents(case, case.begin(disk))
     status, errors = crashes.fill(case, case.room[0], disk)
     assert (status, len(errors)) == (2, 1), errors
     assert "No space left on device" in errors[0] or "is the disk full?" in errors[0]
     now = crashes.contents(case, disk)
     assert None not in now.values(), "all files are whole"
     assert not crashes.leftovers(disk)
-    assert all(now[name] == OLD for name in case.old if name in errors[0])
+    assert all(now[name] == before[name] for name in case.old if name in errors[0])
 
 
 @pytest.mark.parametrize("arguments", [["predict", "--crop", "whole", "--json"], ["predict"]])
