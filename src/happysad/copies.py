@@ -112,15 +112,20 @@ class AnnotatedCopies:
             if url.query:
                 digest = hashlib.sha256(url.query.encode("utf-8", "surrogateescape")).hexdigest()
                 name = name.with_name(f"{name.stem}-{digest[:8]}{name.suffix}")
-            return name if name.suffix.lower() in _WRITABLE else name.with_name(f"{name.name}.jpg")
+            return _writable(name, ".jpg")
         place = os.path.relpath(_absolute(path), self._root)
         # A glob pattern may lead out of its fixed part: */../x.
         name = self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))
-        return name if name.suffix.lower() in _WRITABLE else name.with_name(f"{name.name}.png")
+        return _writable(name, ".png")
 
 
 def _is_file_name(out: Path) -> bool:
     return out.suffix.lower() in SUFFIXES and not is_folder(out)
+
+
+def _writable(name: Path, suffix: str) -> Path:
+    """Append a suffix to a name whose own is not that of a writable format."""
+    return name if name.suffix.lower() in _WRITABLE else name.with_name(name.name + suffix)
 
 
 def _is_copy(path: Path) -> bool:

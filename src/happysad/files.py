@@ -26,12 +26,13 @@ def check_text_file(path: Path) -> None:
     """Check that text written to a path replaces no image, video or other binary file.
 
     Raises:
-        HappysadError: It would.
+        HappysadError: It would, or the file cannot be opened.
     """
-    if path.is_file():
-        with path.open("rb") as file:
-            if b"\0" in file.read(1024):
-                raise HappysadError(f"{path}: exists and is not a text file; give another name")
+    with convert_os_errors(path):
+        if path.is_file():
+            with path.open("rb") as file:
+                if b"\0" in file.read(1024):
+                    raise HappysadError(f"{path}: exists and is not a text file; give another name")
 
 
 @contextmanager
@@ -119,8 +120,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def atomic_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; see `check_text_file`."""
-    with convert_os_errors(path):
-        check_text_file(path)
+    check_text_file(path)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

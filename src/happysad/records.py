@@ -120,8 +120,8 @@ def csv_file(
     """
     if str(path) == "-":
         raise HappysadError("-: CSV needs the name of a file; --json writes to standard output")
+    check_text_file(path)
     with convert_os_errors(path):
-        check_text_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # File names that are not valid UTF-8 are written byte for byte.
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="", buffering=1)

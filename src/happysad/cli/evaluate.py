@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from happysad.cli.quiet import quiet, start_litert
+from happysad.errors import HappysadError
 from happysad.prediction import LABELS
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def evaluate(
       happysad evaluate runs/first faces-test/ --by camera
       happysad evaluate runs/first runs/second faces-test/ --out comparison
     """
-    from happysad.errors import HappysadError
     from happysad.evaluation.evaluate import evaluate as run
 
     *models, dataset = paths

@@ -14,7 +14,7 @@ import typer
 from happysad.cli.quiet import quiet
 from happysad.cli.shared import CLUSTER, Address, Crop, CropMode, Model, resumable
 from happysad.errors import HappysadError
-from happysad.files import check_text_file, convert_os_errors
+from happysad.files import check_text_file
 
 if TYPE_CHECKING:
     from happysad.scoring.inputs import Input
@@ -95,8 +95,7 @@ def score(
         raise HappysadError("SOURCE is empty; give . for the current folder")
     if report:
         # Before the work.
-        with convert_os_errors(report):
-            check_text_file(report)
+        check_text_file(report)
     start = time.perf_counter()
     # Ray also prints to standard output when it loses a worker or a node.
     with resumable(), _Bar() as bar, redirect_stdout(sys.stderr):

@@ -8,6 +8,7 @@ import typer
 
 from happysad.cli.quiet import start_litert
 from happysad.cores import cores
+from happysad.errors import HappysadError
 
 LIMITS = "Limits"
 
@@ -167,7 +168,6 @@ def share_of_cpus(workers: int) -> int:
 
 
 def _parse_formats(formats: str | None) -> tuple[str, ...]:
-    from happysad.errors import HappysadError
     from happysad.image_formats import FORMATS
 
     names = FORMATS if formats is None else tuple(formats.upper().replace(" ", "").split(","))
@@ -180,8 +180,6 @@ def _parse_formats(formats: str | None) -> tuple[str, ...]:
 
 def _parse_origin(origin: str) -> str:
     """Return an origin as browsers send it: scheme, host and port, without a slash at the end."""
-    from happysad.errors import HappysadError
-
     plain = origin.strip().removesuffix("/").lower()
     if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", plain):
         raise HappysadError(
