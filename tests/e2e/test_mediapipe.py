@@ -24,7 +24,7 @@ def test_mediapipe_gives_the_same_scores_as_happysad(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{i:03}.png"), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
     client = Path(__file__).with_name("mediapipe_client.py")
     command = [PYTHON, client, FOLDER / MODEL, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout.splitlines()[-1])
     ours = classifier.scores(np.stack(crops))
