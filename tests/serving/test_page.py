@@ -398,11 +398,11 @@ def test_a_camera_stopped_while_it_starts_stays_off(plain: Server, browser: Brow
 
 
 def test_a_busy_server_does_not_end_the_camera(plain: Server, browser: Browser) -> None:
-    """The server answers 408 where a frame took too long, and the next may not."""
+    """The server answers 503 where a frame took too long, and the next may not."""
     page = browser.new_page()
     page.goto(plain.url)
-    problem = {"status": 408, "detail": "the request was not completed within 30 seconds"}
-    page.route("**/v1/predict", lambda route: route.fulfill(status=408, json=problem))
+    problem = {"status": 503, "detail": "the prediction was not completed within 30 seconds"}
+    page.route("**/v1/predict", lambda route: route.fulfill(status=503, json=problem))
     page.locator("#camera").click()
     expect(page.locator("#trouble")).to_have_text(re.compile(r"within 30 seconds\. Trying again\."))
     page.unroute("**/v1/predict")

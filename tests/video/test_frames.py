@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from films import COUNT, RATE, SIZE, encode, image
 from PIL import Image
-from web import QuietHandler, web
+from web import QuietHandler, web, web_folder
 
 from happysad.errors import ImageError
 from happysad.video.frames import Video
@@ -307,6 +307,25 @@ def test_any_file_name_is_read(clip: Path, tmp_path: Path, name: bytes) -> None:
         assert len(list(video.frames())) == COUNT
 
 
+def test_a_file_named_like_a_stream_is_a_file(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rtsp-door.mp4").write_bytes(clip.read_bytes())
+    with Video("rtsp-door.mp4") as video:
+        assert not video.live
+        assert len(list(video.frames())) == COUNT
+
+
+def test_the_case_of_a_scheme_does_not_matter(clip: Path) -> None:
+    with web_folder(clip.parent) as address:
+        url = f"{address}/{clip.name}".replace("http", "HTTP")
+        assert is_video(url)
+        with Video(url) as video:
+            assert not video.live
+            assert len(list(video.frames())) == COUNT
+
+
 @pytest.mark.parametrize(
     ("source", "answer"),
     [
@@ -315,6 +334,7 @@ def test_any_file_name_is_read(clip: Path, tmp_path: Path, name: bytes) -> None:
         ("x.ogv", True),
         ("camera:0", True),
         ("rtsp://host/door", True),
+        ("RTSP://host/door", True),
         ("party.jpg", False),
         ("-", False),
         ("mp4", False),

@@ -30,7 +30,7 @@ from happysad.serving import metrics
 from happysad.serving.body import Buffers
 from happysad.serving.engine import Crop, Engine
 from happysad.serving.page import STATIC, add_page
-from happysad.serving.problem import Problem
+from happysad.serving.problem import Problem, busy
 from happysad.serving.schemas import ImageRecord, ModelRecord, images, problems
 from happysad.serving.settings import Settings
 
@@ -125,14 +125,16 @@ def _add_api(app: FastAPI, settings: Settings, engine: Engine, buffers: Buffers)
         """
         # Before the body is read, so that rejected requests cost almost nothing.
         engine.check_room()
+        uploaded = False
         try:
             async with asyncio.timeout(settings.timeout), buffers.read(request) as body:
+                uploaded = True
                 records = await engine.predict(body.images, crop)
         except TimeoutError as error:
-            detail = (
-                f"the request was not completed within {settings.timeout:g} seconds: the upload "
-                "is slow, the image very large, or the server busy"
-            )
+            limit = f"was not completed within {settings.timeout:g} seconds"
+            if uploaded:
+                raise busy(f"the prediction {limit}") from error
+            detail = f"the upload {limit}; send a smaller image"
             raise Problem(408, "too slow", detail, {"Connection": "close"}) from error
         for record in records:
             metrics.IMAGES.labels(record["status"]).inc()

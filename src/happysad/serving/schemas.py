@@ -74,7 +74,7 @@ class ModelRecord(BaseModel):
 _REASONS: Final = {
     400: "The body is empty or malformed.",
     401: "No API key, or a wrong one.",
-    408: "The request took too long.",
+    408: "The upload took too long.",
     413: "The body is too large.",
     415: "The body is neither an image nor a form.",
     422: "The image cannot be read.",

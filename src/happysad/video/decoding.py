@@ -12,7 +12,7 @@ from av.container import InputContainer
 
 from happysad.errors import ImageError
 from happysad.image import RgbImage
-from happysad.video.kinds import CAMERA, STREAMS
+from happysad.video.kinds import CAMERA, is_rtsp, is_stream
 
 Decoded: TypeAlias = tuple[float | None, Callable[[], RgbImage]]
 """A frame's timestamp in seconds, None if the file states none, and a function that converts it to
@@ -60,8 +60,8 @@ class VideoReader:
         self.rate = rate if 0 < rate < 1000 else None
         microseconds = self._container.duration
         self.duration = microseconds / av.time_base if microseconds else None
-        self.live = name.startswith((CAMERA, "rtsp")) or (
-            name.startswith(STREAMS) and self.duration is None
+        self.live = (
+            name.startswith(CAMERA) or is_rtsp(name) or (is_stream(name) and self.duration is None)
         )
         self.sound = bool(audio_streams(self._container))
         if not self.live:
@@ -111,7 +111,7 @@ class VideoReader:
         """Return whether the decoded frames and the sound are shorter than the source states."""
         if self._failed:
             return True
-        if not self.name.startswith(STREAMS) and _is_whole_mp4(Path(self.name)) is False:
+        if not is_stream(self.name) and _is_whole_mp4(Path(self.name)) is False:
             return True
         if self.duration is None or not self._container.format.name.startswith(_STATED):
             return False
@@ -144,11 +144,14 @@ def open_container(name: str) -> InputContainer:
     """
     if name.startswith(CAMERA):
         return _open_camera(name)
-    if name.startswith(STREAMS):
+    if is_stream(name):
+        # FFmpeg knows schemes in lower case only.
+        scheme, rest = name.split(":", 1)
+        url = f"{scheme.lower()}:{rest}"
         problem = "no response, or neither an image nor a video; check the address in a browser"
         # Over UDP, lost packets damage frames.
-        options = {"rtsp_transport": "tcp"} if name.startswith("rtsp") else {}
-        return _open(name, problem, name, container_options=options, timeout=_TIMEOUT)
+        options = {"rtsp_transport": "tcp"} if is_rtsp(name) else {}
+        return _open(name, problem, url, container_options=options, timeout=_TIMEOUT)
     if not Path(name).is_file():
         raise ImageError("no such file", name)
     problem = (

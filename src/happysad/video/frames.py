@@ -13,7 +13,7 @@ from happysad.errors import ImageError
 from happysad.image import MAX_PIXELS
 from happysad.video.animation import AnimationReader
 from happysad.video.decoding import Decoded, VideoReader
-from happysad.video.kinds import CAMERA, STREAMS, is_animation
+from happysad.video.kinds import CAMERA, is_animation, is_stream
 from happysad.video.watch import Frame
 
 # Frame rate of sources that do not state one.
@@ -48,7 +48,8 @@ class Video:
             ImageError: The source cannot be opened, has no frames, or its frames are too large.
         """
         self.name = str(source)
-        animated = not self.name.startswith((CAMERA, *STREAMS)) and is_animation(self.name)
+        file = not self.name.startswith(CAMERA) and not is_stream(self.name)
+        animated = file and is_animation(self.name)
         self._reader = (AnimationReader if animated else VideoReader)(self.name, max_pixels)
         self.rate, self.duration = self._reader.rate or _RATE, self._reader.duration
         self.live, self.sound = self._reader.live, self._reader.sound

@@ -5,7 +5,7 @@ from typing import Final
 
 from PIL import Image
 
-from happysad.download import URLS, is_url, read_beginning
+from happysad.download import is_url, read_beginning
 from happysad.errors import ImageError
 from happysad.image_formats import HEADER_BYTES, image_format
 
@@ -14,7 +14,6 @@ SUFFIXES: Final = frozenset({
     ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".h264", ".264", ".hevc",
 })  # fmt: skip
 CAMERA: Final = "camera:"
-STREAMS: Final = ("rtsp://", *URLS)
 
 _SIGNATURES: Final = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
@@ -42,7 +41,7 @@ def is_video(source: str, *, animations: bool = True) -> bool:
     """
     if is_url(source):
         return _is_stream_url(source)
-    if source.startswith((CAMERA, *STREAMS)):
+    if source.startswith(CAMERA) or is_rtsp(source):
         return True
     path = Path(source)
     try:
@@ -57,6 +56,16 @@ def is_video(source: str, *, animations: bool = True) -> bool:
     if image_format(header[:HEADER_BYTES]):
         return animations and is_animation(source)
     return _is_video_header(header) or is_video_name(source)
+
+
+def is_stream(source: str) -> bool:
+    """Return whether a source is the URL of a stream (rtsp, http, https)."""
+    return is_rtsp(source) or is_url(source)
+
+
+def is_rtsp(source: str) -> bool:
+    """Return whether a source is the URL of an RTSP stream, which is always live."""
+    return source.lower().startswith("rtsp://")
 
 
 def is_video_name(name: str) -> bool:
