@@ -5,7 +5,6 @@ Each trial is an ordinary run directory. All state of a search is in these and i
 reached, and unfinished trials continue from their checkpoints.
 """
 
-import csv
 import json
 import logging
 import math
@@ -33,9 +32,9 @@ from happysad.errors import HappysadError, RecipeError
 from happysad.files import atomic_text
 from happysad.training.checkpoint import Epoch
 from happysad.training.recipe import Recipe, recipe_toml
-from happysad.training.run import Run
 from happysad.tuning.chart import plot_search
-from happysad.tuning.ranking import Outcome, RankedRecipe, Trial, finite, rank, write_table
+from happysad.tuning.outcomes import Outcomes, trial_run
+from happysad.tuning.ranking import Outcome, RankedRecipe, Trial, finite, rank
 from happysad.tuning.space import Vary, recipes
 
 _RETRIES: Final = 2
@@ -111,7 +110,7 @@ def tune(
     check_outside(dataset, out)
     scan(dataset, group_pattern=group_pattern, others=base.others)
     _begin(out, plan, dataset, group_pattern, resume)
-    outcomes = _Outcomes(out, plan, on_epoch, on_trial)
+    outcomes = Outcomes(out, plan, on_epoch, on_trial)
     with connect(address, max(cores(), cpus)):
         _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, seeds)
     ended = outcomes.ended()
@@ -171,7 +170,7 @@ def _search(
     dataset: Path,
     plan: list[Trial],
     out: Path,
-    outcomes: "_Outcomes",
+    outcomes: Outcomes,
     cpus: int,
     concurrency: int | None,
     group_pattern: str | None,
@@ -240,7 +239,7 @@ def _train(
 ) -> None:
     """Run a trial, in a process of Ray's."""
     number = config["number"]
-    run = _run(out, number)
+    run = trial_run(out, number)
 
     def report(row: Epoch) -> None:
         percent = 100 * row.epoch // _epochs(plan[number])
@@ -267,87 +266,6 @@ def _train(
     except HappysadError as error:
         # Reported rather than raised: a retry would fail as well. Ray requires all three values.
         ray_tune.report({"problem": str(error), "percent": 0, "finite_val_loss": finite(math.nan)})
-
-
-def _run(out: Path, number: int) -> Run:
-    return Run(out / f"{number:03}")
-
-
-class _Outcomes(ray_tune.Callback):  # type: ignore[misc]
-    """Follows the trials and writes trials.csv."""
-
-    def __init__(
-        self,
-        out: Path,
-        plan: list[Trial],
-        on_epoch: Callable[[Trial, Epoch, int], None],
-        on_trial: Callable[[Trial, Outcome, int], None],
-    ) -> None:
-        self.out, self.plan, self.on_epoch, self.on_trial = out, plan, on_epoch, on_trial
-        self.table = out / "trials.csv"
-        self.states: dict[int, tuple[str, str | None]] = {}
-        self.stopped: set[int] = set()
-        if self.table.is_file():
-            with self.table.open(encoding="utf-8", newline="") as file:
-                self.stopped = {
-                    int(row["run"]) for row in csv.DictReader(file) if row["state"] == "stopped"
-                }
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Ray pickles callbacks into its experiment state, which is not used here.
-        return {}
-
-    def on_trial_result(
-        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if "problem" not in result:
-            row = Epoch(**{name: result[name] for name in Epoch.__dataclass_fields__})
-            self.on_epoch(self.plan[trial.config["number"]], row, len(self.plan))
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        number = trial.config["number"]
-        if problem := trial.last_result.get("problem"):
-            self._end(number, "failed", problem)
-        else:
-            self._end(number, "finished" if _run(self.out, number).finished else "stopped")
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        lines = str(trial.get_error() or "the process died").strip().splitlines()
-        self._end(trial.config["number"], "failed", lines[-1])
-
-    def _end(self, number: int, state: str, problem: str | None = None) -> None:
-        self.states[number] = state, problem
-        if state == "stopped":
-            # A run that is continued creates it again.
-            _run(self.out, number).crops.unlink(missing_ok=True)
-        outcomes = self.ended()
-        write_table(self.table, self.plan, outcomes)
-        self.on_trial(self.plan[number], outcomes[number], len(self.plan))
-
-    def ended(self) -> list[Outcome]:
-        """Return each trial's outcome so far."""
-        return [self._outcome(trial) for trial in self.plan]
-
-    def _outcome(self, trial: Trial) -> Outcome:
-        run = _run(self.out, trial.number)
-        state, problem = self.states.get(trial.number, ("", None))
-        if not state and trial.number in self.stopped:
-            state = "stopped"
-        history = run.read_history()
-        last = [row for row in history if row.stage == history[-1].stage]
-        best = min(last, key=lambda row: finite(row.val_loss), default=None)
-        if best and state in ("finished", "stopped") and not math.isfinite(best.val_loss):
-            state = "failed"
-            problem = "the validation loss is not a number; lower the learning rate"
-        return Outcome(
-            run=run.path,
-            seed=trial.recipe.seed,
-            state=state,
-            epochs=len(history),
-            val_loss=best.val_loss if best and math.isfinite(best.val_loss) else None,
-            val_accuracy=best.val_accuracy if best else None,
-            problem=problem,
-        )
 
 
 def _best_toml(best: RankedRecipe, tried: int) -> str:
