@@ -32,7 +32,7 @@ demo: $(READY)
 	$(BIN)/happysad demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -27,12 +27,17 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With several test processes, keep the tests of each file together, and all that use Ray."""
-    for item in items:
-        folder = item.path.parent
-        group = "ray" if folder.name in ("scoring", "tuning") else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if Path(file).parent.name in ("scoring", "tuning") else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
