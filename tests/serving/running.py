@@ -1,7 +1,6 @@
 """A real server on loopback for tests."""
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -37,13 +36,15 @@ def serving(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(python), "-m", "happysad", "serve"]
+    command = [str(python), "-m", "happysad", "serve", "--port", str(port), *map(str, options)]
+    if not may_write:
+        # Not by preexec_fn, which may deadlock in a process with threads, such as Ray's.
+        command = ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', *command]
     process = subprocess.Popen(
-        [*command, "--port", str(port), *map(str, options)],
+        command,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=None if may_write else forbid_writing,
         start_new_session=True,
     )
     server = Server(process, f"http://127.0.0.1:{port}", port)
@@ -69,8 +70,3 @@ def kill(process: subprocess.Popen[str]) -> str:
         os.killpg(process.pid, signal.SIGKILL)
     ended = process.stderr is None or process.stderr.closed
     return "" if ended else process.communicate()[1]
-
-
-def forbid_writing() -> None:
-    """Prevent the process from writing to any file from now on."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
