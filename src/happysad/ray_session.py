@@ -2,7 +2,9 @@
 
 import atexit
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -47,6 +49,33 @@ def connect(address: str | None, cpus: int) -> Iterator[None]:
         return
     if address is not None and address != "auto":
         _check_reachable(address)
+    try:
+        # An interrupted start leaves threads of Ray's that crash the process at its exit.
+        with _interrupt_delayed():
+            _init(address, cpus)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _interrupt_delayed() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block."""
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: received.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if received.is_set():
+        raise KeyboardInterrupt
+
+
+def _init(address: str | None, cpus: int) -> None:
     options = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -66,10 +95,6 @@ def connect(address: str | None, cpus: int) -> Iterator[None]:
         raise HappysadError(f"{where}: cannot connect ({reason}){_token_hint(address)}") from error
     # At exit, colorama, which Ray starts, would write an escape sequence to any terminal.
     atexit.unregister(colorama.initialise.reset_all)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _token_hint(address: str | None) -> str:

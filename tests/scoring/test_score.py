@@ -21,6 +21,7 @@ from web import accessibility_violations, chromium
 
 from happysad import Detector
 from happysad.errors import HappysadError, StoreError
+from happysad.ray_session import connect
 from happysad.records import FaceRecord, ImageRecord, ScoresRecord, image_record
 from happysad.scoring.contact_sheet import EACH, contact_sheet
 from happysad.scoring.job import Job
@@ -223,6 +224,23 @@ def test_a_killed_job_continues_with_its_remaining_chunks(
         page = browser.new_page()
         page.goto((tmp_path / "report.html").as_uri())
         assert not accessibility_violations(page)
+
+
+def test_ctrl_c_does_not_interrupt_the_start_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's threads would crash the process at its exit."""
+    start, whole = ray.init, []
+
+    def init(*arguments: Any, **options: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        start(*arguments, **options)
+        whole.append(ray.is_initialized())
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(KeyboardInterrupt), connect(None, 1):
+        raise AssertionError("the block must not run")
+    assert whole == [True]
+    assert not ray.is_initialized()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_images_and_rows_may_be_in_an_object_store(
