@@ -1,6 +1,7 @@
 """A real server on loopback for tests."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -33,9 +34,7 @@ class Server:
 def serving(
     *options: str | Path, may_write: bool = True, python: str | Path = sys.executable
 ) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(python), "-m", "happysad", "serve", "--port", str(port), *map(str, options)]
     if not may_write:
         # Not by preexec_fn, which may deadlock in a process with threads, such as Ray's.
@@ -62,6 +61,15 @@ def serving(
         yield server
     finally:
         kill(process)
+
+
+def free_port() -> int:
+    """Return a free port below those that systems choose for outgoing connections."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def kill(process: subprocess.Popen[str]) -> str:
