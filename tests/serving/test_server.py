@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from running import Server, serving
+from running import Server, free_port, serving
 
 from happysad.cli.serve import serve, share_of_cpus
 from happysad.cores import cores
@@ -357,10 +357,10 @@ def test_workers_share_the_cpus() -> None:
 
 
 def test_the_address_is_a_url_with_ipv6_too() -> None:
+    port = str(free_port())
     try:
-        with socket.socket(socket.AF_INET6) as free:
-            free.bind(("::1", 0))
-            port = str(free.getsockname()[1])
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", int(port)))
     except OSError:
         pytest.skip("no IPv6 here")
     command = [sys.executable, "-m", "happysad", "serve", "--host", "::1", "--port", port]
