@@ -24,7 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from happysad.dataset.load import load
 from happysad.dataset.split import read_manifest
-from happysad.export.convert import float32_graph, quantise
+from happysad.export.convert import float32_graph, float_blocks_of, quantise
 from happysad.training.freeze import frozen_converter
 from happysad.training.network import load_network
 from happysad.training.run import Run
@@ -72,7 +72,7 @@ def main() -> None:
     models = {
         "float32": graph,
         "int8, TFLiteConverter": by_tensorflow(network, representative),
-        "int8, happysad": quantise(graph, "int8", representative),
+        "int8, happysad": quantise(graph, "int8", representative, float_blocks_of(run.recipe())),
     }
     reference, _ = score(graph, crops)
     print("| | MB | accuracy | agree % | mean Δp | ms |\n| --- | --- | --- | --- | --- | --- |")

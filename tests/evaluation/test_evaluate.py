@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -34,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_network: keras.Model, tes
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
     tiny_network.save(folder / "model.keras")
+    (folder / "recipe.toml").touch()
     dataset = load(testset, 32)
     write_manifest(folder / "split.csv", dataset, np.zeros(len(dataset.samples), bool))
     lines = (folder / "split.csv").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -169,9 +171,44 @@ def test_other_faces_of_the_training_count_as_seen(
     one.rename(faces / "happy" / one.name)
     run.mkdir()
     tiny_network.save(run / "model.keras")
+    (run / "recipe.toml").touch()
     dataset = load(faces, 32, others=True)
     write_manifest(run / "split.csv", dataset, np.zeros(len(dataset.samples), bool))
     assert evaluate(run, testset, tmp_path / "out").facts["dataset"]["seen"] == 24
+
+
+def test_a_foreign_file_beside_a_model_is_not_its_split(
+    run: Path, testset: Path, tmp_path: Path
+) -> None:
+    shutil.copy(run / "model.keras", tmp_path)
+    (tmp_path / "split.csv").write_text("the split,of another program\n")
+    found = evaluate(tmp_path / "model.keras", testset, tmp_path / "out", images=False)
+    assert found.facts["dataset"]["seen"] is None
+
+
+def test_names_need_not_be_utf_8(run: Path, testset: Path, tmp_path: Path) -> None:
+    faces, model = (Path(os.fsdecode(os.fsencode(tmp_path) + n)) for n in (b"/\xe9", b"/run\xe9"))
+    try:
+        shutil.copytree(testset, faces)
+    except OSError:
+        pytest.skip("the file system allows UTF-8 only")
+    shutil.copytree(run, model)
+    (model / "history.csv").touch()
+    Path(os.fsdecode(os.fsencode(faces) + b"/happy/caf\xe9.jpg")).write_bytes(b"not an image")
+    found = evaluate(model, faces, tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert facts == found.facts
+    assert (facts["model"]["name"], facts["dataset"]["name"]) == ("run\ufffd/model.keras", "\ufffd")
+    assert facts["dataset"]["skipped"][0]["path"] == "happy/caf\ufffd.jpg"
+    assert facts["dataset"]["skipped"][0]["reason"].startswith("happy/caf\ufffd.jpg: ")
+    models = [model, run]
+    app = typer.Typer()
+    register(app)
+    arguments = [*map(str, models), str(faces), "--out", str(tmp_path / "comparison")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1, result.output
+    facts = json.loads((tmp_path / "comparison" / "comparison.json").read_text("utf-8"))
+    assert [each["name"] for each in facts["models"]] == ["run\ufffd", "first"]
 
 
 def test_the_slider_shows_the_metrics_of_any_threshold(evaluation: Evaluation) -> None:

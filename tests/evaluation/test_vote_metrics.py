@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from happysad.dataset.synthetic import make_dataset
+from happysad.errors import DatasetError
 from happysad.evaluation.evaluate import evaluate
 from happysad.evaluation.votes import most_contested, vote_metrics
 from happysad.released import FOLDER, MODEL
@@ -50,6 +51,25 @@ def test_metrics_without_faces_are_undefined() -> None:
 def test_the_most_contested_come_first() -> None:
     assert most_contested(SHARES, 2) == [3, 1]
     assert 0 not in most_contested(SHARES, 6)
+
+
+def test_an_image_that_only_the_votes_concern_is_skipped_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    make_dataset(folder, 12, seed=1)
+    (folder / "other" / "calm").mkdir(parents=True)
+    (folder / "other" / "calm" / "a.png").write_bytes(b"not an image")
+    (folder / "sad" / "b.png").write_bytes(b"not an image")
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
+    rows = [f"{name},1,0,{9 * name.startswith('other')}\n" for name in names]
+    (folder / "votes.csv").write_text("path,happy,sad,neutral\n" + "".join(rows))
+    done = evaluate(FOLDER / MODEL, folder, tmp_path / "out", images=False)
+    skipped = [each["path"] for each in done.facts["dataset"]["skipped"]]
+    assert skipped == ["other/calm/a.png", "sad/b.png"] and done.skipped == 2
+    (folder / "sad" / "b.png").unlink()
+    rows = [row for row in rows if "b.png" not in row]
+    (folder / "votes.csv").write_text("path,happy,sad,neutral\n" + "".join(rows))
+    with pytest.raises(DatasetError, match=r"other/calm/a\.png"):
+        evaluate(FOLDER / MODEL, folder, tmp_path / "strict", images=False, strict=True)
 
 
 def test_a_dataset_with_votes_is_evaluated_by_them(tmp_path: Path) -> None:

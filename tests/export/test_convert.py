@@ -12,10 +12,12 @@ from happysad.export.convert import (
     FLOAT_BLOCKS,
     FLOAT_BLOCKS_FROZEN,
     float32_graph,
+    float_blocks_of,
     logit_network,
     quantise,
 )
 from happysad.training.network import build_network
+from happysad.training.recipe import read_recipe
 
 Crops = npt.NDArray[np.uint8]
 Files = dict[Precision, Path]
@@ -103,6 +105,11 @@ def test_each_precision_of_the_real_network_agrees_with_keras(
     assert size["float32"] > 8.5
     assert size["float16"] < 4.6
     assert max(size["dynamic"], size["int8"]) < 2.8
+
+
+def test_a_frozen_backbone_keeps_more_blocks_in_float() -> None:
+    assert float_blocks_of(read_recipe("seed")) == FLOAT_BLOCKS_FROZEN
+    assert float_blocks_of(read_recipe("fine-tune")) == FLOAT_BLOCKS
 
 
 @pytest.mark.parametrize("blocks", [FLOAT_BLOCKS, FLOAT_BLOCKS_FROZEN])

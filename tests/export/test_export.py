@@ -140,6 +140,38 @@ def test_a_refused_export_is_reported_and_exits_with_1(
     assert f"wrote {run / 'model-float32.tflite'}" in both.stdout
 
 
+def test_export_json_describes_all_files_of_the_network(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+
+    def described() -> list[str]:
+        exports = json.loads((copy / "export.json").read_text())["exports"]
+        return [entry["precision"] for entry in exports]
+
+    for file in (*copy.glob("*.tflite"), *copy.glob("export.json")):
+        file.unlink()
+    for precision in ("float32", "float16", "float32"):
+        export_run(copy, [precision], force=True)
+    assert described() == ["float16", "float32"]
+    (copy / "model-float32.tflite").unlink()
+    export_run(copy, ["dynamic"], force=True)
+    assert described() == ["float16", "dynamic"]
+    with (copy / "model.keras").open("ab") as model:
+        model.write(b"another network")
+    export_run(copy, ["float32"], force=True)
+    assert described() == ["float32"]
+
+
+def test_a_diverged_network_and_a_split_without_clear_faces_are_refused(
+    red_is_happy: keras.Model, coloured_crops: Crops
+) -> None:
+    with pytest.raises(DatasetError, match="no validation image is mostly called happy or sad"):
+        measure(red_is_happy, coloured_crops, np.eye(3)[np.full(80, 2)])
+    diverged = keras.models.clone_model(red_is_happy)
+    diverged.set_weights([np.full_like(w, np.nan) for w in red_is_happy.get_weights()])
+    with pytest.raises(ModelError, match="80 of the network's 80 outputs are not numbers"):
+        measure(diverged, coloured_crops, np.eye(3)[np.arange(80) % 2])
+
+
 def test_a_model_file_contains_no_local_paths(run: Path) -> None:
     export_run(run, ["float32"])
     content = (run / "model-float32.tflite").read_bytes()

@@ -1,8 +1,12 @@
 """Expansion of sources to images; skipped files are reported."""
 
+import gzip
 import io
 import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,9 +14,12 @@ import pytest
 from matplotlib import cbook
 from PIL import Image
 
+from happysad.errors import HappysadError, ImageError, StoreError
 from happysad.scoring.inputs import Input, chunks
+from happysad.scoring.job import read_job
 from happysad.scoring.reading import ImageFile, read_images
 from happysad.scoring.sources import find_inputs
+from happysad.scoring.storage import read_image_file
 from happysad.scoring.tables import resolve
 
 
@@ -22,6 +29,29 @@ def jpeg() -> bytes:
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as image:
         image.convert("RGB").resize((64, 75)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+@pytest.fixture
+def refusing_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An object store that answers every request with the status that the bucket's name begins."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(int(self.path[1:4]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusal)
+    Thread(target=server.serve_forever).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    yield
+    server.shutdown()
+    server.server_close()
 
 
 def uris(source: Path | str, column: str | None = None) -> list[str]:
@@ -93,6 +123,43 @@ def test_a_tar_without_images_is_a_problem(tmp_path: Path) -> None:
     assert images[-1] == ImageFile(f"{tmp_path}/a.tar", problem="no images in this tar")
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("damage", ["between members", "in a header", "to a header"])
+def test_a_tar_that_ends_early_is_a_problem_after_its_images(
+    jpeg: bytes, tmp_path: Path, damage: str, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        add(archive, "1.jpg", jpeg)
+        second = archive.offset
+        add(archive, "2.jpg", jpeg)
+    content = whole.getvalue()
+    if damage == "to a header":
+        content = content[:second] + b"damaged" + content[second + 7 :]
+    else:
+        content = content[: second + 100 * (damage == "in a header")]
+    path.write_bytes(gzip.compress(content) if suffix == ".tar.gz" else content)
+
+    first, last = read_images([Input(f"{path}", "tar")])
+
+    assert first == ImageFile(f"{path}#1.jpg", jpeg)
+    assert last.uri == f"{path}" and "cannot be read further (incomplete" in last.problem
+
+
+def test_credentials_that_expire_are_no_fault_of_an_image(refusing_store: None) -> None:
+    # S3 answers so to an expired token.
+    with pytest.raises(StoreError, match="check the network, the bucket and the credentials"):
+        list(read_images([Input("s3://400-expired/a.jpg")]))
+    with pytest.raises(ImageError, match="the key is longer than 1024 bytes"):
+        read_image_file(f"s3://400-expired/{'x' * 1025}")
+
+
+def test_a_job_that_may_not_be_read_is_named(refusing_store: None) -> None:
+    with pytest.raises(HappysadError, match=r"s3://403-denied/out/_job\.json: cannot be read"):
+        read_job("s3://403-denied/out")
+
+
 def test_lists_may_come_from_windows_and_from_spreadsheets(jpeg: bytes, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("sub/a.jpg", "sub/é.jpg", "back\\slash.jpg"):  # composed é
@@ -135,6 +202,23 @@ def test_a_parquet_list_may_be_categorical_and_a_wrong_column_is_named(tmp_path:
     (problem,) = uris(tmp_path / "list.parquet", column="age")
     assert "no column 'age' with images or their URIs" in problem
     assert "path (dictionary" in problem and "age (int64)" in problem
+
+
+def test_parquet_files_may_hold_views(jpeg: bytes, tmp_path: Path) -> None:
+    images = pa.table(
+        {
+            "image": pa.array([jpeg], pa.binary_view()),
+            "sha256": pa.array([bytes(32)], pa.binary(32)),
+        }
+    )
+    pq.write_table(images, tmp_path / "images.parquet")
+    pq.write_table(
+        pa.table({"uri": pa.array(["/a.jpg"], pa.string_view())}), tmp_path / "list.parquet"
+    )
+
+    (item,) = find_inputs(f"{tmp_path}/images.parquet", None)
+    assert [image.content for image in read_images([item])] == [jpeg]
+    assert uris(tmp_path / "list.parquet") == ["/a.jpg"]
 
 
 def test_chunks_hold_all_inputs_in_order_and_tars_are_alone() -> None:

@@ -115,6 +115,16 @@ def test_lists_tars_and_parquet_files_are_sources(
     assert shown() == scored - {"b.jpg"}
 
 
+def test_a_face_of_an_image_that_is_listed_twice_is_shown_once(
+    driver: None, album: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("path\n" + f"{album}/000.jpg\n" * 3)
+    outcome = run(tmp_path / "a.csv", tmp_path / "out", chunk_size=2)
+    samples = contact_sheet(str(tmp_path / "out"), outcome.job)
+    assert outcome.job.chunks == 2
+    assert sum(map(len, samples.values())) == len(faces_in(album / "000.jpg"))
+
+
 def test_chunks_of_a_killed_worker_and_a_killed_node_are_scored_again_once(
     driver: None, cluster: Any, album: Path, tmp_path: Path, whole: Rows
 ) -> None:
@@ -266,9 +276,11 @@ def test_a_job_that_cannot_run_raises_one_line(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "none.parquet")
     for source, dest, options, says in (
         (tmp_path / "nowhere", out, {}, "no such file or folder"),
         (tmp_path, out, {}, "no images in this folder"),
+        (tmp_path / "none.parquet", out, {}, "none.parquet: holds no images"),
         (album, album, {}, "give an empty or new folder"),
         ("ftp://host/album", out, {}, "give a path, s3://bucket/key or gs://bucket/key"),
         (album, out, {"address": "127.0.0.1:1"}, "no Ray cluster at this address"),

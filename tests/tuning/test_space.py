@@ -57,6 +57,14 @@ def test_drawn_values_are_within_the_range(
     assert len(set(drawn)) > different
 
 
+def test_a_name_varies_only_once() -> None:
+    varied = [parse_vary("stages.0.epochs=1,2"), parse_vary("stages[0].epochs=3")]
+    with pytest.raises(
+        RecipeError, match=r"stages\.0\.epochs: is given twice; give all its values"
+    ):
+        recipes(BASE, varied)
+
+
 def test_without_variation_the_recipe_itself_is_tried() -> None:
     assert recipes(BASE, []) == [({}, BASE)]
 
@@ -69,6 +77,10 @@ def test_without_variation_the_recipe_itself_is_tried() -> None:
         ("droput=0.2", "unknown name droput; known: name, input_size"),
         ("stages.1.layers=head,tail", r"stages\[1\].layers must be one of head, all"),
         ("stages.7.epochs=3", "no stage '7'; the recipe has 2 stages, numbered from 0"),
+        ("seed=0,1,2", "--vary seed: the validation losses .* cannot be compared; use --seeds"),
+        ("output=sigmoid,softmax", "cannot be compared; set it in the recipe"),
+        ("validation_fraction=0.1..0.4", "cannot be compared"),
+        ("images=100,200", "cannot be compared"),
         ("dropout.rate=0.2", "not the name of a value"),
         ("dropout", "give NAME=A,B,C or NAME=LOW..HIGH"),
         ("dropout=0.5..0.1", "give NAME=A,B,C or NAME=LOW..HIGH"),

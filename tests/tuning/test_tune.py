@@ -18,7 +18,7 @@ from happysad.training.checkpoint import Epoch
 from happysad.training.network import load_network
 from happysad.training.recipe import read_recipe
 from happysad.training.run import Run
-from happysad.tuning.ranking import Mean, Outcome, Trial, rank
+from happysad.tuning.ranking import Mean, Outcome, State, Trial, rank
 from happysad.tuning.space import parse_vary
 
 pytest.importorskip("ray.tune", reason="needs happysad[cluster]")
@@ -93,7 +93,7 @@ def test_recipes_are_ranked_by_their_mean_loss_complete_ones_first(recipe_file: 
     for name, pair in losses.items():
         for seed, loss in enumerate(pair):
             trials.append(Trial(len(trials), {"name": name}, recipe))
-            state = "failed" if loss is None else "finished"
+            state: State = "failed" if loss is None else "finished"
             outcomes.append(Outcome(Path(name), seed, state, 1, loss, loss and 1 - loss))
 
     ranked = rank(trials, outcomes, seeds=2)
@@ -136,9 +136,21 @@ def test_a_failing_trial_does_not_end_a_search_that_stops_trials_early(
     # A path relative to the working directory, which is another one in Ray's processes.
     monkeypatch.chdir(tmp_path)
     Path("w.h5").write_bytes(b"not weights")
-    search = tune(faces, base, [parse_vary("weights=missing.h5,w.h5,none")], out, concurrency=1)
+    # A keyword is not the file of this name.
+    Path("none").write_bytes(b"not weights")
+    excluded = next(faces.glob("happy/*")).relative_to(faces).as_posix()
+    Path("exclude.csv").write_text(f"path\n{excluded}\n")
+    search = tune(
+        faces,
+        base,
+        [parse_vary("weights=missing.h5,w.h5,none")],
+        out,
+        concurrency=1,
+        exclude=Path("exclude.csv"),
+    )
     best, missing, foreign = (ranked.best for ranked in search.recipes)
     assert (best.state, missing.state, foreign.state) == ("finished", "failed", "failed")
+    assert excluded not in (best.run / "split.csv").read_text()
     assert "no such weights file" in (missing.problem or "")
     assert "not weights of MobileNetV2" in (foreign.problem or "")
     with (out / "trials.csv").open() as file:

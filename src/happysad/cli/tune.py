@@ -58,6 +58,10 @@ def tune(
     group_pattern: Annotated[
         str | None, typer.Option(help="Person a file shows; see happysad train.")
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of images that are not used; see happysad train."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object.")
     ] = False,
@@ -120,6 +124,7 @@ def tune(
             concurrency=concurrency,
             address=address,
             group_pattern=group_pattern,
+            exclude=exclude,
             resume=resume,
             on_epoch=on_epoch,
             on_trial=on_trial,

@@ -1,1 +1,1 @@
-"""Measure a model on a test set: figures with intervals, plots, heat maps and a report."""
+"""Evaluation of a model: metrics with intervals, charts, heat maps and a report."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from happysad.crops import fit_square
 from happysad.errors import DatasetError, HappysadError
-from happysad.evaluation.evaluate import Evaluation, evaluate
+from happysad.evaluation.evaluate import Evaluation, evaluate, utf8
 from happysad.evaluation.metrics import Difference, paired_difference
 from happysad.evaluation.report import DIFFERENCES, write_comparison
 from happysad.files import atomic_text
@@ -110,10 +110,10 @@ def _names(models: Sequence[Path]) -> tuple[str, ...]:
     whole = [path.relative_to(path.anchor) for path in paths]
     for parts in ([path.with_suffix("").parts for path in whole], [path.parts for path in whole]):
         for count in range(1, max(map(len, parts)) + 1):
-            names = tuple("-".join(each[-count:]) for each in parts)
+            names = tuple(utf8("-".join(each[-count:])) for each in parts)
             if len(set(names)) == len(names):
                 return names
-    return tuple(f"{number}-{path.name}" for number, path in enumerate(paths, start=1))
+    return tuple(utf8(f"{number}-{path.name}") for number, path in enumerate(paths, start=1))
 
 
 def _draw_differences(comparison: Comparison, path: Path) -> None:

@@ -7,8 +7,9 @@ The output folder holds:
     schema       2; increases with every incompatible change
     happysad     version that wrote it
     model        name, kind ("keras" or "tflite"), sha256, bytes, input_size
-    dataset      name, fingerprint, sad, happy (counts), skipped ([{path, reason}, …]),
-                 seen (images whose bytes are also in the run's split.csv; null if there is none)
+    dataset      name, fingerprint, sad, happy (counts), skipped ([{path, reason}, …], also of
+                 the faces that only ``votes`` concerns), seen (images whose bytes are also in the
+                 run's split.csv; null for a model outside a run)
     threshold    probability from which a face counts as happy
     label_threshold  a face whose scores are both below it is "uncertain"; null if there is none
     confusion    {true label: {predicted label: count}}
@@ -26,7 +27,7 @@ The output folder holds:
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 import happysad
-from happysad.dataset.load import Dataset, load
+from happysad.dataset.load import Dataset, Skipped, load
 from happysad.dataset.scan import check_outside
 from happysad.dataset.split import read_manifest
 from happysad.dataset.votes import VOTES_FILE
@@ -125,7 +126,11 @@ def evaluate(
         facts["slices"] = {"column": by, "values": [asdict(each) for each in slices]}
     mistakes = _mistakes(loaded, data, names, probabilities) if images else []
     (out / CONTESTED).unlink(missing_ok=True)
-    if votes := _votes(loaded, dataset, out / CONTESTED if images else None):
+    votes, skipped = _votes(loaded, dataset, out / CONTESTED if images else None, strict)
+    # An image that is skipped for both is named once.
+    every = {each.path: each for each in (*skipped, *data.skipped)}.values()
+    facts["dataset"]["skipped"] = _skipped(every, data.folder)
+    if votes:
         facts["votes"] = votes
 
     atomic_text(out / "metrics.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
@@ -154,14 +159,19 @@ def _score(model: LoadedModel, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.f
     return scores
 
 
-def _votes(model: LoadedModel, dataset: Path, gallery: Path | None) -> dict[str, Any] | None:
-    """Return metrics by votes of all faces that have some; draw the most contested ones."""
+def _votes(
+    model: LoadedModel, dataset: Path, gallery: Path | None, strict: bool
+) -> tuple[dict[str, Any] | None, list[Skipped]]:
+    """Return metrics by votes of all faces that have some, and what was skipped.
+
+    The most contested faces are drawn.
+    """
     if not (dataset / VOTES_FILE).is_file():
-        return None
-    data = load(dataset, model.input_size, others=True)
+        return None, []
+    data = load(dataset, model.input_size, others=True, strict=strict)
     chosen = [i for i, sample in enumerate(data.samples) if sample.shares is not None]
     if not chosen:
-        return None
+        return None, data.skipped
     shares = data.shares[chosen].astype(np.float64)
     scores = _score(model, np.stack([data.crops[i] for i in chosen]))
     if gallery:
@@ -175,7 +185,7 @@ def _votes(model: LoadedModel, dataset: Path, gallery: Path | None) -> dict[str,
         ]
         title = "Most contested faces: shares of happy, sad"
         contact_sheet(crops, captions, gallery, columns=6, title=title)
-    return asdict(vote_metrics(shares, scores, model.threshold))
+    return asdict(vote_metrics(shares, scores, model.threshold)), data.skipped
 
 
 def _percents(*values: float) -> str:
@@ -206,22 +216,19 @@ def _facts(model: LoadedModel, data: Dataset, metrics: Metrics) -> dict[str, Any
         "schema": 2,
         "happysad": happysad.__version__,
         "model": {
-            "name": f"{file.parent.name}/{file.name}",
+            "name": utf8(f"{file.parent.name}/{file.name}"),
             "kind": file.suffix[1:],
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
             "input_size": model.input_size,
         },
         "dataset": {
-            "name": data.folder.resolve().name,
+            "name": utf8(data.folder.resolve().name),
             "fingerprint": data.fingerprint,
             "sad": metrics.sad,
             "happy": metrics.happy,
-            "skipped": [
-                {"path": _name(skipped.path, data.folder), "reason": skipped.reason}
-                for skipped in data.skipped
-            ],
-            "seen": _seen(model.path.with_name("split.csv"), data.sha256),
+            "skipped": _skipped(data.skipped, data.folder),
+            "seen": _seen(Run(model.path.parent), data.sha256),
         },
         "threshold": metrics.threshold,
         "label_threshold": model.threshold,
@@ -233,17 +240,26 @@ def _facts(model: LoadedModel, data: Dataset, metrics: Metrics) -> dict[str, Any
     }
 
 
-def _seen(manifest: Path, sha256: Sequence[str]) -> int | None:
+def _skipped(skipped: Iterable[Skipped], folder: Path) -> list[dict[str, str]]:
+    return [{"path": _name(each.path, folder), "reason": utf8(each.reason)} for each in skipped]
+
+
+def _seen(run: Run, sha256: Sequence[str]) -> int | None:
     """Count the images that the run trained or validated on."""
-    if not manifest.exists():
+    # A file outside a run may have another program's split.csv beside it.
+    if not (run.recipe_file.is_file() and run.manifest.is_file()):
         return None
-    known = {row.sha256 for row in read_manifest(manifest, others=True)}
+    known = {row.sha256 for row in read_manifest(run.manifest, others=True)}
     return sum(digest in known for digest in sha256)
 
 
 def _name(path: Path, folder: Path) -> str:
-    # File names on Linux need not be UTF-8; the output is.
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+    return utf8(path.relative_to(folder).as_posix())
+
+
+def utf8(name: str) -> str:
+    """Replace the bytes of a file name that are not UTF-8, which Linux allows."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _write_predictions(

@@ -149,7 +149,7 @@ def _run(out: Path, run: Path | None) -> dict[str, Any] | None:
     same_drive = path.drive == target.drive
     return {
         "name": path.name,
-        "link": quote(Path(os.path.relpath(path, target)).as_posix())
+        "link": quote(os.fsencode(Path(os.path.relpath(path, target)).as_posix()))
         if same_drive
         else path.as_uri(),
         "curves": inline_svg(curves, "Training curves") if curves.is_file() else None,

@@ -26,6 +26,7 @@ from litert_quantizer.utils.qsv_utils import min_max_update
 from happysad.classifier import Precision
 from happysad.errors import ModelError
 from happysad.training.freeze import frozen_converter
+from happysad.training.recipe import Recipe
 
 SIGNATURE: Final = "serving_default"
 INPUT: Final = "image"
@@ -41,6 +42,12 @@ FLOAT_BLOCKS: Final = 1
 
 FLOAT_BLOCKS_FROZEN: Final = 4
 """Likewise, in a network whose backbone was frozen."""
+
+
+def float_blocks_of(recipe: Recipe) -> int:
+    """Return the number of the last block that stays in float, by whether a stage trained any."""
+    frozen = all(stage.layers == "head" for stage in recipe.stages)
+    return FLOAT_BLOCKS_FROZEN if frozen else FLOAT_BLOCKS
 
 
 def float32_graph(network: keras.Model, temperature: float) -> bytes:

@@ -19,15 +19,10 @@ from happysad.classifier import Classifier, ModelInfo, Precision
 from happysad.crops import CROP_MARGIN, fit_square
 from happysad.dataset.split import ManifestRow, read_manifest
 from happysad.errors import DatasetError, ModelError
+from happysad.evaluation.votes import CLEAR
 from happysad.export.calibration import calibrated_scores, choose_threshold, fit_temperature
 from happysad.export.comparison import Comparison, compare
-from happysad.export.convert import (
-    FLOAT_BLOCKS,
-    FLOAT_BLOCKS_FROZEN,
-    float32_graph,
-    logit_network,
-    quantise,
-)
+from happysad.export.convert import float32_graph, float_blocks_of, logit_network, quantise
 from happysad.export.metadata import add_metadata
 from happysad.files import atomic, atomic_text, convert_os_errors
 from happysad.image import read_image
@@ -39,9 +34,6 @@ from happysad.training.run import Run
 from happysad.training.targets import mostly_happy_or_sad
 
 _REPRESENTATIVE: Final = 200
-_CLEAR: Final = 0.6
-"""Share of people from which a face is clearly happy or sad."""
-
 _BATCH: Final = 64
 
 
@@ -118,7 +110,8 @@ def export_run(
     """Export a finished run into ``RUN/model-<precision>.tflite``.
 
     Temperature and threshold are fitted on the validation split, int8's ranges on crops of the
-    training split. ``RUN/export.json`` holds the comparison of each file with the Keras network.
+    training split. ``RUN/export.json`` holds the comparison of each file with the Keras network,
+    also of files that earlier calls exported from the same network.
 
     Args:
         path: The run directory.
@@ -129,8 +122,10 @@ def export_run(
         The exports; check ``kept`` of each.
 
     Raises:
-        ModelError: The run is not finished, or Keras does not run on TensorFlow.
-        DatasetError: The run's images are missing or have changed.
+        ModelError: The run is not finished, its training has diverged, or Keras does not run on
+            TensorFlow.
+        DatasetError: The run's images are missing or have changed, or no validation image is
+            mostly called happy or sad.
     """
     run = Run(path)
     for file in (run.environment_file, run.model):
@@ -150,8 +145,6 @@ def export_run(
     shares = np.array([row.shares for row in validation])
     reference = measure(network, _read_crops(folder, validation, size), shares)
     graph = float32_graph(network, reference.temperature)
-    frozen = all(stage.layers == "head" for stage in recipe.stages)
-    float_blocks = FLOAT_BLOCKS_FROZEN if frozen else FLOAT_BLOCKS
 
     def export(precision: Precision) -> ExportResult:
         info = ModelInfo(
@@ -169,7 +162,7 @@ def export_run(
         )
         # Only the name of a weights file: its location is private.
         settings = asdict(recipe) | {"weights": Path(recipe.weights).name}
-        quantised = quantise(graph, precision, representative, float_blocks)
+        quantised = quantise(graph, precision, representative, float_blocks_of(recipe))
         content = add_metadata(quantised, info, settings)
         out = path / f"model-{precision}.tflite"
         return write_checked(content, reference, precision, out, force=force)
@@ -177,17 +170,38 @@ def export_run(
     exports = [export(precision) for precision in track(precisions, "Exporting")]
     accuracy = float(np.mean(reference.decisions == reference.labels))
     warnings = validation_warnings(accuracy, reference.labels)
+    sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest()
+    earlier = _earlier_exports(path, sha256, precisions)
     summary = {
         "schema": 2,
         "happysad": __version__,
+        "network": sha256,
         "validation_images": len(validation),
         "temperature": reference.temperature,
         "threshold": reference.threshold,
         "warnings": warnings,
-        "exports": [as_json(entry) for entry in exports],
+        "exports": [*earlier, *(as_json(entry) for entry in exports)],
     }
     atomic_text(path / "export.json", json.dumps(summary, indent=2) + "\n")
     return ExportSummary(exports, warnings)
+
+
+def _earlier_exports(
+    path: Path, network: str, replaced: Sequence[Precision]
+) -> list[dict[str, Any]]:
+    """Return export.json's entries of other precisions whose files are of the same network."""
+    file = path / "export.json"
+    if not file.is_file():
+        return []
+    summary = json.loads(file.read_text("utf-8"))
+    if summary.get("network") != network:
+        return []
+    return [
+        entry
+        for entry in summary["exports"]
+        if entry["precision"] not in replaced
+        and (path / f"model-{entry['precision']}.tflite").is_file()
+    ]
 
 
 def measure(
@@ -199,12 +213,26 @@ def measure(
         network: As `build_network` makes it.
         crops: ``uint8 [N, S, S, 3]``.
         shares: ``[N, 3]``: shares of people who call the face sad, happy, neither.
+
+    Raises:
+        ModelError: Outputs are not numbers.
+        DatasetError: No crop is mostly called happy or sad.
     """
+    two, labels = mostly_happy_or_sad(shares)
+    if not len(labels):
+        raise DatasetError(
+            "no validation image is mostly called happy or sad, so an export cannot be compared "
+            "with its network; train with more such images"
+        )
     logits = logit_network(network).predict(crops, batch_size=_BATCH, verbose=0)
+    if wrong := int((~np.isfinite(logits).all(axis=1)).sum()):
+        raise ModelError(
+            f"{wrong} of the network's {len(logits)} outputs are not numbers; the training "
+            "diverged or the file is damaged; train again"
+        )
     temperature = fit_temperature(logits, shares)
     scores = calibrated_scores(logits, temperature)
-    two, labels = mostly_happy_or_sad(shares)
-    clear = shares[:, : len(LABELS)].max(axis=1) >= _CLEAR
+    clear = shares[:, : len(LABELS)].max(axis=1) >= CLEAR
     threshold = choose_threshold(scores[clear if clear.any() else two], neither=logits.shape[1] > 1)
     return Reference(crops[two], labels, scores[two], temperature, threshold)
 

@@ -28,7 +28,10 @@ _IMAGE_PROPERTIES, _RGB, _NORMALIZATION, _TENSOR_AXIS_LABELS = 2, 1, 1, 2
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]
-    """Keeps weights aligned to 16 bytes, as TFLite's schema asks and Python's builder forgets."""
+    """Align weights to 16 bytes.
+
+    TFLite's schema requires it, and flatbuffers' Python builder does not do it.
+    """
 
     def CreateNumpyVector(self, x: npt.NDArray[Any]) -> int:  # noqa: N802
         self.Prep(16, x.nbytes)
@@ -117,7 +120,7 @@ def _model_metadata(info: ModelInfo) -> bytes:
 
     image = table(enums=((0, _RGB),))
     content = table((1, image), enums=((0, _IMAGE_PROPERTIES),))
-    # Scaling is inside the graph: whoever follows these numbers passes the pixels on unchanged.
+    # Scaling is inside the graph: a program that applies these values leaves the pixels unchanged.
     normalization = table((0, floats(0.0)), (1, floats(1.0)))
     process = table((1, normalization), enums=((0, _NORMALIZATION),))
     pixels = table((0, floats(255.0)), (1, floats(0.0)))

@@ -65,6 +65,8 @@ def contact_sheet(dest: str, job: Job) -> dict[str, list[FaceSample]]:
         with open_file(chunk_uri(dest, number)) as file:
             rows = pq.read_table(file, columns=["uri", "faces"]).to_pylist()
         images += len(rows)
+        shown = {sample.uri for found in samples.values() for sample in found}
+        rows = [row for row in rows if row["uri"] not in shown]
         for sample in _samples(inputs, _first_faces(rows, missing)):
             samples[sample.label].append(sample)
     return samples
@@ -76,6 +78,9 @@ def _first_faces(
     """Return the first ``missing`` faces of each label, by image."""
     faces: dict[str, list[FaceRecord]] = {}
     for row in rows:
+        # A URI may be listed twice; its faces are shown once.
+        if row["uri"] in faces:
+            continue
         for face in row["faces"]:
             if missing[face["label"]]:
                 missing[face["label"]] -= 1
@@ -89,7 +94,6 @@ def _samples(inputs: Sequence[Input], faces: dict[str, list[FaceRecord]]) -> Ite
         # Once all faces are found, the rest of a tar is not read.
         while faces and (file := next(files, None)):
             uri = utf8(file.uri)
-            # A URI may be listed twice; its faces are shown once.
             found = faces.pop(uri, [])
             if not found or file.content is None:
                 continue

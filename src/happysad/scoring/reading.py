@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,10 +102,26 @@ def _read_file(item: Input) -> ImageFile:
         return ImageFile(item.uri, problem=error.reason)
 
 
+class _Member(tarfile.TarInfo):
+    """Raise ReadError for a missing or damaged header, which `tarfile` takes for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise
+            raise tarfile.ReadError(f"incomplete or damaged: {error}") from error
+
+
 def _tar(uri: str) -> Iterator[ImageFile]:
     """Read the images of a tar: members that are images by suffix or content."""
     empty = True
-    with open_blocks(uri) as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
+    with (
+        open_blocks(uri) as raw,
+        tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Member) as archive,
+    ):
         while member := archive.next():
             # The archive would keep a record of every member.
             archive.members.clear()  # type: ignore[attr-defined]

@@ -26,16 +26,18 @@ MAX_BYTES: Final = 100_000_000
 BLOCK: Final = 8_000_000
 """Size in bytes of the requests of sequential reads."""
 
-# Errors of a whole store rather than of one object; S3's and Google Cloud Storage's.
+# Errors of a whole store rather than of one object; S3's and Google Cloud Storage's. S3 answers 400
+# to an expired token, and for a HEAD request without the reason.
 _OUTAGE: Final = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|INTERNAL_FAILURE|SERVICE_UNAVAILABLE"
     r"|REQUEST_TIME|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH"
     r"|NO_SUCH_BUCKET)"
-    r"|HTTP status 5\d\d|Could not (connect|resolve)"
+    r"|HTTP status (40[01]|5\d\d)|Could not (connect|resolve)"
     r"|Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|UNAUTHENTICATED|RESOURCE_EXHAUSTED)"
 )
 _ATTEMPTS: Final = 5
 _TIMEOUT: Final = 30  # seconds
+_LONGEST_KEY: Final = 1024  # bytes
 
 
 def is_remote(uri: str) -> bool:
@@ -60,15 +62,20 @@ def locate(uri: str) -> tuple[Any, str]:
         uri: A path, ``file://…``, ``s3://bucket/key`` or ``gs://bucket/key``.
 
     Raises:
-        HappysadError: Unknown scheme.
+        HappysadError: Unknown scheme, or a key longer than stores allow.
         StoreError: The store does not respond.
     """
     if not is_remote(uri):
         return fs.LocalFileSystem(), local_path(uri)
     scheme, _, path = uri.partition("://")
-    bucket = path.partition("/")[0]
+    bucket, _, key = path.partition("/")
     if scheme not in ("s3", "gs") or not bucket:
         raise HappysadError(f"{uri}: unknown URI; give a path, s3://bucket/key or gs://bucket/key")
+    # S3's answer would be the same as to an expired token.
+    if len(key.encode("utf-8", "surrogateescape")) > _LONGEST_KEY:
+        raise HappysadError(
+            f"{uri[:80]}…: the key is longer than {_LONGEST_KEY} bytes; check the name"
+        )
     with convert_store_errors(uri):
         return _store(scheme, bucket), path.rstrip("/")
 
@@ -161,10 +168,18 @@ def open_file(uri: str) -> Any:
 
 
 def exists(uri: str) -> bool:
-    """Return whether a file exists."""
+    """Return whether a file exists.
+
+    Raises:
+        HappysadError: Access is denied.
+        StoreError: The store does not respond.
+    """
     filesystem, path = locate(uri)
-    with convert_store_errors(uri):
-        return bool(filesystem.get_file_info(path).type == fs.FileType.File)
+    try:
+        with convert_store_errors(uri):
+            return bool(filesystem.get_file_info(path).type == fs.FileType.File)
+    except OSError as error:
+        raise HappysadError(f"{uri}: cannot be read ({reason(error)})") from error
 
 
 def names_in(uri: str) -> list[str]:

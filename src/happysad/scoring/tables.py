@@ -52,7 +52,7 @@ def table_inputs(uri: str, column: str | None) -> Iterator[Input]:
             if not has_bytes:
                 return _until_error(uri, _parquet_uris(uri, chosen))
             rows = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
-        return (Input(uri, "rows", count, n, chosen) for n, count in enumerate(rows))
+        return (Input(uri, "rows", count, n, chosen) for n, count in enumerate(rows) if count)
     except StoreError:
         raise
     except (OSError, ValueError, pa.ArrowException, HappysadError) as error:
@@ -142,7 +142,7 @@ def _choose(schema: Any, column: str | None) -> tuple[str, bool]:
 def _holds_text(kind: Any) -> bool:
     if pa.types.is_dictionary(kind):
         return _holds_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -150,7 +150,8 @@ def _holds_bytes(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _holds_bytes(kind.field(index).type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    # Columns of a fixed size hold hashes and the like.
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _no_column(column: str | None, columns: Iterable[str]) -> str:

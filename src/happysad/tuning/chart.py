@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from happysad.plots import HAPPY, INK, MUTED, SAD, plot
 from happysad.training.run import Run
-from happysad.tuning.ranking import RankedRecipe
+from happysad.tuning.ranking import RankedRecipe, State
 
 _ROWS: Final = 20
 
@@ -56,7 +56,7 @@ def recipe_name(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items()) or "the recipe"
 
 
-def _colour(place: int, state: str) -> str:
+def _colour(place: int, state: State) -> str:
     if state != "finished":
         return MUTED
     return HAPPY if place == 0 else SAD

@@ -10,7 +10,7 @@ from ray.tune import Callback
 
 from happysad.training.checkpoint import Epoch
 from happysad.training.run import Run
-from happysad.tuning.ranking import Outcome, Trial, finite, write_table
+from happysad.tuning.ranking import Outcome, State, Trial, finite, write_table
 
 
 def trial_run(out: Path, number: int) -> Run:
@@ -34,7 +34,7 @@ class Outcomes(Callback):  # type: ignore[misc]
     ) -> None:
         self.out, self.plan, self.on_epoch, self.on_trial = out, plan, on_epoch, on_trial
         self.table = out / "trials.csv"
-        self.states: dict[int, tuple[str, str | None]] = {}
+        self.states: dict[int, tuple[State, str | None]] = {}
         self.stopped: set[int] = set()
         if self.table.is_file():
             with self.table.open(encoding="utf-8", newline="") as file:
@@ -67,7 +67,7 @@ class Outcomes(Callback):  # type: ignore[misc]
         lines = str(trial.get_error() or "the process died").strip().splitlines()
         self._end(trial.config["number"], "failed", lines[-1])
 
-    def _end(self, number: int, state: str, problem: str | None = None) -> None:
+    def _end(self, number: int, state: State, problem: str | None = None) -> None:
         self.states[number] = state, problem
         if state == "stopped":
             # A run that is continued creates it again.
@@ -82,9 +82,8 @@ class Outcomes(Callback):  # type: ignore[misc]
 
     def _outcome(self, trial: Trial) -> Outcome:
         run = trial_run(self.out, trial.number)
-        state, problem = self.states.get(trial.number, ("", None))
-        if not state and trial.number in self.stopped:
-            state = "stopped"
+        before: State = "stopped" if trial.number in self.stopped else "pending"
+        state, problem = self.states.get(trial.number, (before, None))
         history = run.read_history()
         last = [row for row in history if row.stage == history[-1].stage]
         best = min(last, key=lambda row: finite(row.val_loss), default=None)

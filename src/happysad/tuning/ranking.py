@@ -5,10 +5,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from happysad.files import atomic_csv
 from happysad.training.recipe import Recipe
+
+State: TypeAlias = Literal["finished", "stopped", "failed", "pending"]
+"""States of a trial, in the order in which `RankedRecipe.best` prefers them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Outcome:
         run: Its run directory.
         seed: Its recipe's seed.
         state: ``"finished"``; ``"stopped"`` early, because other trials were better;
-            ``"failed"``; or empty for a trial that has not ended.
+            ``"failed"``; or ``"pending"`` for a trial that has not ended.
         epochs: Number of epochs trained.
         val_loss: Validation log loss of the best epoch in the last stage reached.
         val_accuracy: Validation accuracy of that epoch.
@@ -43,7 +46,7 @@ class Outcome:
 
     run: Path
     seed: int
-    state: str
+    state: State
     epochs: int
     val_loss: float | None
     val_accuracy: float | None
@@ -84,7 +87,7 @@ class RankedRecipe:
     @property
     def best(self) -> Outcome:
         """The trial of lowest validation loss, finished ones first."""
-        order = ("finished", "stopped", "failed", "")
+        order = get_args(State)
         return min(self.outcomes, key=lambda o: (order.index(o.state), _loss(o)))
 
 

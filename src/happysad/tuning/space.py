@@ -15,6 +15,9 @@ from happysad.training.recipe import Recipe, recipe_from, recipe_toml
 TRIALS: Final = 16
 """Default number of recipes drawn where a range is given."""
 
+_INCOMPARABLE: Final = ("output", "seed", "validation_fraction", "images")
+"""What the validation loss depends on, whatever was learned: the loss itself, or the split."""
+
 Values = dict[str, Any]
 
 
@@ -94,8 +97,10 @@ def recipes(
             there is a range.
 
     Raises:
-        RecipeError: Unknown name or invalid value.
+        RecipeError: Unknown name, invalid value, a name that is given twice, or one whose values
+            cannot be ranked by validation loss.
     """
+    _check_names([vary.name for vary in varied])
     for vary in varied:
         for value in vary.choices:
             with_values(base, {vary.name: value})
@@ -111,6 +116,17 @@ def recipes(
     # A narrow range of integers gives duplicates.
     unique = {with_values(base, values): values for values in drawn}
     return [(values, recipe) for recipe, values in unique.items()]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"--vary {name}: is given twice; give all its values at once")
+        if name in _INCOMPARABLE:
+            instead = "use --seeds" if name == "seed" else "set it in the recipe"
+            raise RecipeError(
+                f"--vary {name}: the validation losses of its values cannot be compared; {instead}"
+            )
 
 
 def with_values(base: Recipe, values: Values) -> Recipe:

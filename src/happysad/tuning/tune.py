@@ -72,6 +72,7 @@ def tune(
     concurrency: int | None = None,
     address: str | None = None,
     group_pattern: str | None = None,
+    exclude: Path | None = None,
     resume: bool = False,
     on_epoch: Callable[[Trial, Epoch, int], None] = lambda trial, row, total: None,
     on_trial: Callable[[Trial, Outcome, int], None] = lambda trial, outcome, total: None,
@@ -95,24 +96,27 @@ def tune(
         concurrency: Maximum number of trials at once; default: as many as there are CPUs for.
         address: See `happysad.ray_session.connect`.
         group_pattern: See `happysad.training.train.train`.
+        exclude: Likewise; on a cluster with the same path on every node.
         resume: Continue the search in ``out``, if there is one.
         on_epoch: Called with each epoch of each trial, and the number of trials.
         on_trial: Called with each trial that ended, and the number of trials.
 
     Raises:
-        RecipeError: Unknown name or invalid value, or ``out`` holds another search.
+        RecipeError: See `recipes`; or ``out`` holds another search.
         DatasetError: The dataset cannot be used for training.
         HappysadError: The cluster cannot be reached, or no trial was finished.
     """
     dataset, out = dataset.resolve(), out.resolve()
+    # Ray changes the working directory.
+    exclude = exclude and exclude.resolve()
     plan = _plan(base, recipes(base, varied, trials), seeds)
     # Fail early on a dataset that would fail every trial.
     check_outside(dataset, out)
-    scan(dataset, group_pattern=group_pattern, others=base.others)
-    _begin(out, plan, dataset, group_pattern, resume)
+    scan(dataset, group_pattern=group_pattern, others=base.others, exclude=exclude)
+    _begin(out, plan, dataset, group_pattern, exclude, resume)
     outcomes = Outcomes(out, plan, on_epoch, on_trial)
     with connect(address, max(cores(), cpus)):
-        _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, seeds)
+        _search(dataset, plan, out, outcomes, cpus, concurrency, group_pattern, exclude, seeds)
     ended = outcomes.ended()
     ranked = rank(plan, ended, seeds)
     if not any(recipe.finished for recipe in ranked):
@@ -136,17 +140,25 @@ def _plan(base: Recipe, tried: Sequence[tuple[dict[str, Any], Recipe]], seeds: i
 def _weights(recipe: Recipe) -> str:
     """Return a recipe's weights, a file as an absolute path: Ray changes the working directory."""
     path = Path(recipe.weights)
-    return str(path.resolve()) if path.is_file() else recipe.weights
+    if recipe.weights in ("none", "imagenet", "happysad") or not path.is_file():
+        return recipe.weights
+    return str(path.resolve())
 
 
 def _begin(
-    out: Path, plan: list[Trial], dataset: Path, group_pattern: str | None, resume: bool
+    out: Path,
+    plan: list[Trial],
+    dataset: Path,
+    group_pattern: str | None,
+    exclude: Path | None,
+    resume: bool,
 ) -> None:
     """Start a search in the folder, or check that the one to resume is the same."""
     file = out / "search.json"
     search = {
         "dataset": str(dataset),
         "group_pattern": group_pattern,
+        "exclude": exclude and str(exclude),
         "trials": [asdict(trial) for trial in plan],
     }
     content = json.dumps(search, indent=1)
@@ -174,6 +186,7 @@ def _search(
     cpus: int,
     concurrency: int | None,
     group_pattern: str | None,
+    exclude: Path | None,
     seeds: int,
 ) -> None:
     # Tracebacks of failed trials would be printed; the table states their problems.
@@ -186,6 +199,7 @@ def _search(
         stopped=outcomes.stopped,
         cpus=cpus,
         group_pattern=group_pattern,
+        exclude=exclude,
     )
     storage = out / ".ray"
     try:
@@ -236,6 +250,7 @@ def _train(
     stopped: set[int],
     cpus: int,
     group_pattern: str | None,
+    exclude: Path | None,
 ) -> None:
     """Run a trial, in a process of Ray's."""
     number = config["number"]
@@ -261,6 +276,7 @@ def _train(
             run.path,
             resume=True,
             group_pattern=group_pattern,
+            exclude=exclude,
             on_epoch=report,
         )
     except HappysadError as error:
