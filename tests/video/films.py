@@ -30,11 +30,12 @@ def encode(
     sound: float = 0,
     aspect: Fraction | None = None,
     container: str | None = None,
+    size: tuple[int, int] = SIZE,
 ) -> Path:
     """Write `image` at each of the times, and so many seconds of a tone."""
     with av.open(str(path), "w", format=container) as output:
         stream = cast("av.VideoStream", output.add_stream(codec, rate=round(RATE)))
-        stream.width, stream.height = SIZE
+        stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.max_b_frames = 0
         if codec not in ("mjpeg", "mpeg2video", "mpeg4"):

@@ -27,7 +27,7 @@ class Video:
         name: The source that was opened.
         live: Whether the source is a camera or an endless stream. Frames of live sources are
             dropped if they are not consumed in time.
-        size: Width and height of the upright frames in (square) pixels.
+        size: Width and height of the first frame, upright, in (square) pixels.
         rate: Average frame rate; 30 if the source does not state one.
         duration: Seconds, as stated by the source; None if unknown.
         sound: Whether the source has sound.
@@ -42,7 +42,8 @@ class Video:
             source: A file; an animated GIF, PNG, WebP or AVIF image; ``camera:N`` for the
                 computer's camera number N, from 0; or the URL of a stream (rtsp, http, https).
                 Rotation metadata and the pixel aspect ratio are applied.
-            max_pixels: Maximum number of pixels per frame.
+            max_pixels: Maximum number of pixels per frame. Larger frames after the first are
+                skipped and counted in `damaged`.
 
         Raises:
             ImageError: The source cannot be opened, has no frames, or its frames are too large.
