@@ -283,6 +283,30 @@ def test_animations_are_videos(tmp_path: Path, suffix: str) -> None:
         assert video.broken
 
 
+@pytest.mark.parametrize(("suffix", "whole"), [(".gif", 4), (".png", 2)])
+def test_a_damaged_animation_keeps_the_frames_before(
+    tmp_path: Path, suffix: str, whole: int
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    images = [Image.fromarray(image(number)) for number in range(0, 50, 10)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100)
+    content = bytearray(path.read_bytes())
+    if suffix == ".gif":
+        # Ends after the last frame's graphic control extension and image descriptor.
+        del content[content.rindex(b"\x21\xf9\x04") + 8 + 10 :]
+    else:
+        # The third frame's header has another sequence number.
+        at = -1
+        for _ in range(3):
+            at = content.index(b"fcTL", at + 1)
+        content[at + 7] ^= 0x40
+    path.write_bytes(content)
+
+    with Video(path) as video:
+        assert len(list(video.frames())) == whole
+    assert video.broken
+
+
 def test_still_images_are_no_videos(tmp_path: Path) -> None:
     for suffix in (".gif", ".webp", ".png", ".avif", ".jpg", ".tif", ".heic"):
         path = tmp_path / f"x{suffix}"
