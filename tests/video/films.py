@@ -28,6 +28,7 @@ def encode(
     times: Sequence[float] = tuple(np.arange(COUNT) / RATE),
     *,
     sound: float = 0,
+    sound_rate: int = 48_000,
     aspect: Fraction | None = None,
     container: str | None = None,
     size: tuple[int, int] = SIZE,
@@ -45,7 +46,7 @@ def encode(
         tone = None
         if sound:
             name = "mp2" if codec == "mpeg2video" else "aac"
-            tone = cast("av.AudioStream", output.add_stream(name, rate=48_000, layout="mono"))
+            tone = cast("av.AudioStream", output.add_stream(name, rate=sound_rate, layout="mono"))
         for number, seconds in enumerate(times):
             frame = av.VideoFrame.from_ndarray(image(number % COUNT), format="rgb24")
             frame.time_base = Fraction(1, 1000)

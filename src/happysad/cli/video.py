@@ -94,7 +94,8 @@ def predict_video(
         # With a softmax, P(happy) alone does not decide whether a label is uncertain.
         band = (1 - info.threshold, info.threshold) if info.output == "sigmoid" else None
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
-    whole = not video.broken and not video.damaged and (video.live or not stopped)
+    damaged = video.broken or video.damaged or video.sound_damaged
+    whole = not damaged and (video.live or not stopped)
     if as_json:
         persons = len(timeline.persons)
         values = {"frame": timeline.frame, "persons": persons, "whole": whole}
@@ -108,6 +109,9 @@ def predict_video(
     if video.damaged:
         frames_were = "damaged frame was" if video.damaged == 1 else "damaged frames were"
         message = f"error: {printable(source)}: {video.damaged} {frames_were} skipped"
+        typer.secho(message, fg=typer.colors.RED, err=True)
+    if video.sound_damaged:
+        message = f"error: {printable(source)}: damaged sound is missing from the annotated copy"
         typer.secho(message, fg=typer.colors.RED, err=True)
     if not whole and stopped:
         typer.echo(f"stopped after {clock(timeline.time)}; what was seen before is kept", err=True)

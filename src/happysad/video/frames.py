@@ -33,6 +33,8 @@ class Video:
         sound: Whether the source has sound.
         ended: Set after the last frame.
         broken: Set after the last frame: the file ended early, or the live source ended.
+        sound_damaged: Set if an annotated copy was written without some of the sound, which could
+            not be decoded or written.
     """
 
     def __init__(self, source: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -54,7 +56,7 @@ class Video:
         self._reader = (AnimationReader if animated else VideoReader)(self.name, max_pixels)
         self.rate, self.duration = self._reader.rate or _RATE, self._reader.duration
         self.live, self.sound = self._reader.live, self._reader.sound
-        self.ended = self.broken = False
+        self.ended = self.broken = self.sound_damaged = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._decoded = self._reader.decoded()

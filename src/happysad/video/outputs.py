@@ -67,7 +67,8 @@ def _rows(result: FrameResult) -> Iterator[dict[str, object]]:
 def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, FrameResult], None]]:
     """Write an annotated copy of a video; the file appears when the block ends.
 
-    The copy has the timestamps of its source and, of a file, the sound.
+    The copy has the timestamps of its source and, of a file, the sound. Frames of another size than
+    the first are resized. `Video.sound_damaged` is set if some of the sound had to be dropped.
 
     Args:
         path: See `annotated_path`.
@@ -97,6 +98,7 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Frame
         if sound:
             # The sound may be longer than the images.
             sound.finish(everything=video.ended)
+            video.sound_damaged = sound.damaged
 
 
 def annotated_path(out: Path, source: str) -> Path:
