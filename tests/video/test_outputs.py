@@ -217,6 +217,15 @@ def test_the_copy_s_name(tmp_path: Path) -> None:
         annotated_path(tmp_path / "a.mkv", str(source))
 
 
+def test_the_copies_of_long_urls_have_names_of_their_own(tmp_path: Path) -> None:
+    urls = [f"https://host/{'笑' * 100}.m3u8?token={'x' * 300}{number}" for number in (1, 2)]
+
+    names = [annotated_path(tmp_path, url).name for url in urls]
+
+    assert names[0] != names[1]
+    assert all(len(name.encode()) <= 255 and name.endswith(".mp4") for name in names)
+
+
 def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:
     source = tmp_path / "talk.mp4"
     source.touch()

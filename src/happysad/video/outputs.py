@@ -1,5 +1,7 @@
 """Outputs of video prediction: a CSV timeline and an annotated copy of the video."""
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -32,6 +34,9 @@ _CODECS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "b": "4M", "crf": "10"}),
 }
 """FFmpeg's encoder and its options; browsers and phones play both."""
+
+_LONGEST_STEM: Final = 240
+"""In bytes; most file systems allow names of 255."""
 
 # The unit of MPEG's timestamps.
 _TIME_BASE: Final = Fraction(1, 90_000)
@@ -106,7 +111,8 @@ def annotated_path(out: Path, source: str) -> Path:
 
     Args:
         out: A file name that ends in ``.mp4`` or ``.webm``; anything else is a folder, in which the
-            copy has the name of the source with the suffix ``.mp4``.
+            copy has the name of the source with the suffix ``.mp4``; names that are too long, as of
+            URLs, are shortened.
         source: See `happysad.video.frames.Video`.
 
     Raises:
@@ -116,6 +122,8 @@ def annotated_path(out: Path, source: str) -> Path:
     path, suffix = out, out.suffix.lower()
     if out.is_dir() or suffix not in SUFFIXES | IMAGES:
         stem = Path(source).stem if Path(source).exists() else re.sub(r"\W+", "-", source)
+        if len(os.fsencode(stem)) > _LONGEST_STEM:
+            stem = f"{stem[:60]}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"
         path = out / f"{stem}.mp4"
     elif suffix not in _CODECS:
         raise HappysadError(f"{out}: videos can be written as .mp4 or .webm; change the suffix")
