@@ -179,7 +179,7 @@ def _print_table(timeline: "Timeline", name: str) -> None:
 
     from happysad.video.timeline import clock
 
-    console = Console()
+    console = Console(emoji=False)
     if not timeline.persons:
         console.print(f"{escape(name)}: no face was found", highlight=False, soft_wrap=True)
         return
