@@ -125,12 +125,12 @@ def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
     from happysad.progress import progress_bar
     from happysad.records import printable
 
-    begin = time.monotonic()
+    begin = time.perf_counter()
     with progress_bar(TextColumn("{task.fields[rate]}")) as bar:
         task = bar.add_task(printable(Path(video.name).name), total=video.duration, rate="")
         for frame in frames:
             yield frame
-            rate = (frame.number + 1) / (time.monotonic() - begin)
+            rate = (frame.number + 1) / (time.perf_counter() - begin)
             bar.update(task, completed=frame.time, rate=f"{rate:.0f} frames/s")
 
 

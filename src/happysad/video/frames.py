@@ -114,13 +114,14 @@ class Video:
         ended = threading.Event()
 
         def capture() -> None:
-            begin = time.monotonic()
+            # On Windows, other clocks may have steps of 15 ms.
+            begin = time.perf_counter()
             try:
                 for number, (_, convert) in enumerate(self._all()):
                     if self._stop.is_set():
                         break
                     if number % every == 0:
-                        frame = Frame(time.monotonic() - begin, number, convert())
+                        frame = Frame(time.perf_counter() - begin, number, convert())
                         with suppress(queue.Empty):
                             latest.get_nowait()
                         # Only this thread puts, so there is room.
