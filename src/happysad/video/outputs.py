@@ -17,10 +17,10 @@ from happysad.annotate import COPY_MARK, annotate
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
-from happysad.image_formats import SUFFIXES as IMAGES
+from happysad.image_formats import IMAGE_SUFFIXES
 from happysad.records import csv_file
 from happysad.video.frames import Video
-from happysad.video.kinds import SUFFIXES
+from happysad.video.kinds import VIDEO_SUFFIXES
 from happysad.video.sound import Sound
 from happysad.video.watch import Frame, FrameResult
 
@@ -120,7 +120,7 @@ def annotated_path(out: Path, source: str) -> Path:
             that is not an earlier copy.
     """
     path, suffix = out, out.suffix.lower()
-    if out.is_dir() or suffix not in SUFFIXES | IMAGES:
+    if out.is_dir() or suffix not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
         stem = Path(source).stem if Path(source).exists() else re.sub(r"\W+", "-", source)
         if len(os.fsencode(stem)) > _LONGEST_STEM:
             stem = f"{stem[:60]}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"
