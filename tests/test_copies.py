@@ -7,7 +7,7 @@ from PIL import Image
 from happysad.copies import AnnotatedCopies
 from happysad.errors import HappysadError
 from happysad.image import RgbImage, read_image
-from happysad.image_formats import SUFFIXES
+from happysad.image_formats import IMAGE_SUFFIXES
 
 RED: RgbImage = np.full((40, 50, 3), (200, 30, 30), np.uint8)
 
@@ -62,7 +62,7 @@ def test_several_images_need_a_folder(desk: Path, sources: list[str]) -> None:
         AnnotatedCopies(Path("out.jpg"), sources)
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_a_copy_has_the_format_of_its_name(desk: Path, suffix: str) -> None:
     AnnotatedCopies(Path("out"), ["x"]).save(f"x{suffix}", RED)
     (copy,) = Path("out").iterdir()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from happysad.errors import HappysadError
 from happysad.files import atomic, atomic_text
 
 
@@ -30,3 +31,12 @@ def test_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
         "a[1].txt": "alive",
         "b.txt": "another file",
     }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other limits and messages")
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> None:
+    with (
+        pytest.raises(HappysadError, match=r"cannot be written \(File name too long\)"),
+        atomic(tmp_path / "new" / ("x" * 300 + ".mp4")),
+    ):
+        pytest.fail("the work began")

@@ -14,7 +14,7 @@ from happysad.download import is_url
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
-from happysad.image_formats import SUFFIXES
+from happysad.image_formats import IMAGE_SUFFIXES
 from happysad.sources import STDIN, is_folder, is_glob, split_glob
 
 # BMP has no place for the mark that tells copies from photographs.
@@ -120,7 +120,7 @@ class AnnotatedCopies:
 
 
 def _is_file_name(out: Path) -> bool:
-    return out.suffix.lower() in SUFFIXES and not is_folder(out)
+    return out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out)
 
 
 def _writable(name: Path, suffix: str) -> Path:

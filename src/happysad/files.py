@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +53,9 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with convert_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A name that is too long would fail only after the work: that of the temporary file is not.
+        with suppress(FileNotFoundError):
+            path.lstat()
         _sweep(path)
         writer = f"{os.getpid()}-{threading.get_native_id()}"
         temporary = path.with_name(f".{_short(path.stem)}.{writer}.partial{path.suffix}")

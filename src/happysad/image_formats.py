@@ -3,7 +3,7 @@
 from typing import Final
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF", "TIFF")
-SUFFIXES: Final = frozenset({
+IMAGE_SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif",
     ".jp2", ".jpx", ".bmp", ".gif", ".tif", ".tiff",
 })  # fmt: skip

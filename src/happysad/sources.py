@@ -12,7 +12,7 @@ from typing import Final
 
 from happysad.download import download, is_url
 from happysad.errors import ImageError
-from happysad.image_formats import HEADER_BYTES, SUFFIXES, image_format
+from happysad.image_formats import HEADER_BYTES, IMAGE_SUFFIXES, image_format
 
 STDIN: Final = "-"
 
@@ -116,11 +116,11 @@ def is_image_file(path: Path) -> bool:
         mode = path.stat().st_mode
     except OSError:
         # Reading it reports the error.
-        return path.suffix.lower() in SUFFIXES
+        return path.suffix.lower() in IMAGE_SUFFIXES
     # Opening a named pipe would block.
     if not stat.S_ISREG(mode):
         return False
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     try:
         with path.open("rb") as file:

@@ -40,3 +40,10 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     done = run("train", "faces", "--out", str(tmp_path / "run"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "tomli_w" in done.stderr and "pip install 'happysad[train]'" in done.stderr
+
+
+def test_only_errors_of_writing_are_blamed_on_standard_output(tmp_path: Path) -> None:
+    # Stands in for a library that fails to read a file.
+    (tmp_path / "tomli_w.py").write_text('raise OSError("Truncated File Read")')
+    done = run("train", "faces", "--out", str(tmp_path / "run"), PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (2, "error: Truncated File Read\n")

@@ -207,6 +207,7 @@ def test_annotated_copies(images: Path, portrait: Path, tmp_path: Path) -> None:
         (["--annotate", "red.heic"], "copies are not written as .heic"),
         (["--annotate", "."], "is inside the output folder"),
         (["--annotate", "foreign.tflite"], "cannot be created"),
+        (["--annotate", "x", "--csv", "./x"], "x: is given for both --csv and --annotate"),
         (["--plot", "talk.png"], "--plot and --every apply to videos only"),
         (["--every", "2"], "--plot and --every apply to videos only"),
         (["talk.mp4"], "talk.mp4: only one video at a time"),

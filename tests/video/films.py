@@ -28,13 +28,15 @@ def encode(
     times: Sequence[float] = tuple(np.arange(COUNT) / RATE),
     *,
     sound: float = 0,
+    sound_rate: int = 48_000,
     aspect: Fraction | None = None,
     container: str | None = None,
+    size: tuple[int, int] = SIZE,
 ) -> Path:
     """Write `image` at each of the times, and so many seconds of a tone."""
     with av.open(str(path), "w", format=container) as output:
         stream = cast("av.VideoStream", output.add_stream(codec, rate=round(RATE)))
-        stream.width, stream.height = SIZE
+        stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.max_b_frames = 0
         if codec not in ("mjpeg", "mpeg2video", "mpeg4"):
@@ -44,7 +46,7 @@ def encode(
         tone = None
         if sound:
             name = "mp2" if codec == "mpeg2video" else "aac"
-            tone = cast("av.AudioStream", output.add_stream(name, rate=48_000, layout="mono"))
+            tone = cast("av.AudioStream", output.add_stream(name, rate=sound_rate, layout="mono"))
         for number, seconds in enumerate(times):
             frame = av.VideoFrame.from_ndarray(image(number % COUNT), format="rgb24")
             frame.time_base = Fraction(1, 1000)

@@ -178,6 +178,51 @@ def test_videos_without_timestamps_get_some(tmp_path: Path) -> None:
     assert not video.broken
 
 
+def changing(folder: Path) -> Path:
+    """A bare H.264 stream of the bar whose second half has half the size."""
+    path = encode(folder / "x.h264", "h264")
+    small = encode(folder / "small.h264", "h264", size=(SIZE[0] // 2, SIZE[1] // 2))
+    path.write_bytes(path.read_bytes() + small.read_bytes())
+    return path
+
+
+def test_frames_keep_their_proportions_when_the_resolution_changes(tmp_path: Path) -> None:
+    with Video(changing(tmp_path)) as video:
+        frames = list(video.frames())
+
+    assert [frame.image.shape for frame in frames[COUNT - 1 : COUNT + 1]] == [
+        (SIZE[1], SIZE[0], 3),
+        (SIZE[1] // 2, SIZE[0] // 2, 3),
+    ]
+    assert len(frames) == 2 * COUNT
+    assert video.size == SIZE
+
+
+def test_frames_that_become_too_large_are_skipped_and_counted(tmp_path: Path) -> None:
+    path = changing(tmp_path)
+    large = encode(tmp_path / "large.h264", "h264", size=(2 * SIZE[0], 2 * SIZE[1]))
+    path.write_bytes(path.read_bytes() + large.read_bytes())
+
+    with Video(path, max_pixels=SIZE[0] * SIZE[1]) as video:
+        assert len(list(video.frames())) == 2 * COUNT
+
+    assert video.damaged == COUNT
+
+
+def test_damage_that_looks_like_another_stream_loses_no_frame(tmp_path: Path) -> None:
+    path = encode(tmp_path / "x.ts", "h264", sound=2, container="mpegts")
+    content = bytearray(path.read_bytes())
+    # The last packet that begins a frame of the sound, which is written last, gets another
+    # identifier (ISO/IEC 13818-1, 2.4.3.2).
+    starts = range(0, len(content), 188)
+    last = max(at for at in starts if content[at + 1 : at + 3] == b"\x41\x01")
+    content[last + 2] = 0xFF
+    path.write_bytes(content)
+
+    with Video(path) as video:
+        assert len(list(video.frames())) == COUNT
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "x.mp4"), "w") as output:
         tone = output.add_stream("aac", rate=48_000, layout="mono")
@@ -236,6 +281,30 @@ def test_animations_are_videos(tmp_path: Path, suffix: str) -> None:
         with Video(path) as video:
             assert 0 < len(list(video.frames())) < 5
         assert video.broken
+
+
+@pytest.mark.parametrize(("suffix", "whole"), [(".gif", 4), (".png", 2)])
+def test_a_damaged_animation_keeps_the_frames_before(
+    tmp_path: Path, suffix: str, whole: int
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    images = [Image.fromarray(image(number)) for number in range(0, 50, 10)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100)
+    content = bytearray(path.read_bytes())
+    if suffix == ".gif":
+        # Ends after the last frame's graphic control extension and image descriptor.
+        del content[content.rindex(b"\x21\xf9\x04") + 8 + 10 :]
+    else:
+        # The third frame's header has another sequence number.
+        at = -1
+        for _ in range(3):
+            at = content.index(b"fcTL", at + 1)
+        content[at + 7] ^= 0x40
+    path.write_bytes(content)
+
+    with Video(path) as video:
+        assert len(list(video.frames())) == whole
+    assert video.broken
 
 
 def test_still_images_are_no_videos(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import encode, image
+from films import COUNT, RATE, encode, image
 from PIL import Image
 
 from happysad.errors import HappysadError
@@ -41,11 +41,13 @@ def test_all_frames_are_there_at_their_rate(tmp_path: Path, suffix: str, rate: f
     assert list(path.parent.iterdir()) == [path]
 
 
-def copy(source: Path, target: Path) -> None:
-    """Write an annotated copy without persons."""
-    with Video(source) as video, annotated_video(target, video) as write:
-        for frame in video.frames():
-            write(frame, FrameResult(frame.time, frame.number, {}, ()))
+def copy(source: Path, target: Path) -> bool:
+    """Write an annotated copy without persons; return whether sound is missing from it."""
+    with Video(source) as video:
+        with annotated_video(target, video) as write:
+            for frame in video.frames():
+                write(frame, FrameResult(frame.time, frame.number, {}, ()))
+        return video.sound_damaged
 
 
 def sound_packets(path: Path) -> list[bytes]:
@@ -96,6 +98,45 @@ def test_sound_that_fits_is_copied_unchanged(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "copy.mp4")) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("codec", ["mp2", "aac"])
+def test_sound_of_joined_films_is_whole(tmp_path: Path, suffix: str, codec: str) -> None:
+    """The timestamps start again, and the second film may have sound of another format."""
+    video = "mpeg2video" if codec == "mp2" else "h264"
+    parts = [
+        encode(tmp_path / f"{number}.ts", video, sound=2, sound_rate=rate, container="mpegts")
+        for number, rate in enumerate((48_000, 48_000 if codec == "aac" else 44_100))
+    ]
+    film = tmp_path / "film.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+
+    assert not copy(film, tmp_path / f"copy{suffix}")
+
+    with Video(tmp_path / f"copy{suffix}") as copied:
+        times = [frame.time for frame in copied.frames()]
+    assert len(times) == pytest.approx(2 * COUNT, abs=2)
+    assert np.diff(times) == pytest.approx(1 / RATE, abs=0.04)
+    length, level, _ = sound(tmp_path / f"copy{suffix}")
+    assert (length, level) == pytest.approx((4, sound(parts[0])[1]), abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_damaged_sound_is_reported_and_the_rest_is_copied(tmp_path: Path, suffix: str) -> None:
+    film = encode(tmp_path / "film.ts", "h264", sound=2, container="mpegts")
+    content = bytearray(film.read_bytes())
+    # The middle of the sound loses the headers of its frames (ADTS).
+    headers = [at for at in range(len(content)) if content[at : at + 3] == b"\xff\xf1\x4c"]
+    for at in headers[len(headers) // 3 : len(headers) // 2]:
+        content[at : at + 7] = bytes(7)
+    film.write_bytes(content)
+
+    assert copy(film, tmp_path / f"copy{suffix}")
+
+    with Video(tmp_path / f"copy{suffix}") as copied:
+        assert len(list(copied.frames())) == COUNT
+    assert 1 < sound(tmp_path / f"copy{suffix}")[0] < 1.95
 
 
 def test_an_animation_is_copied_to_a_video(tmp_path: Path) -> None:
@@ -174,6 +215,15 @@ def test_the_copy_s_name(tmp_path: Path) -> None:
     assert annotated_path(out, "rtsp://host:554/door?x=1") == out / "rtsp-host-554-door-x-1.mp4"
     with pytest.raises(HappysadError, match=r"written as \.mp4 or \.webm"):
         annotated_path(tmp_path / "a.mkv", str(source))
+
+
+def test_the_copies_of_long_urls_have_names_of_their_own(tmp_path: Path) -> None:
+    urls = [f"https://host/{'笑' * 100}.m3u8?token={'x' * 300}{number}" for number in (1, 2)]
+
+    names = [annotated_path(tmp_path, url).name for url in urls]
+
+    assert names[0] != names[1]
+    assert all(len(name.encode()) <= 255 and name.endswith(".mp4") for name in names)
 
 
 def test_the_video_itself_is_not_written_over(tmp_path: Path) -> None:

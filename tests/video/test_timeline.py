@@ -73,6 +73,16 @@ def test_a_curve_has_the_means_and_gaps_where_a_person_was_away() -> None:
     assert len(times) < 50
 
 
+def test_the_points_of_a_short_animation_are_within_it() -> None:
+    curves = Curves()
+    for frame in (0, 1):
+        curves.add(moment(frame, {1: 0.5}))
+
+    times, values = curves.curve(1)
+
+    assert (times.tolist(), values.tolist()) == ([0.05], [0.5])
+
+
 def test_rare_looks_leave_no_gaps() -> None:
     curves = Curves()
     for frame in range(0, 300, 30):

@@ -63,6 +63,13 @@ def test_who_was_away_for_less_is_not() -> None:
     assert tracker.follow(0.9, [face(300), face(105)]) == ([2, 1], [])
 
 
+def test_frames_of_the_same_time_keep_the_track() -> None:
+    tracker = Tracker()
+    times = (0, 0.5, 0.5, 0.6, 0.7)
+
+    assert [tracker.follow(time, [face(100)])[0] for time in times] == [[1]] * 5
+
+
 def test_with_few_looks_one_missed_face_is_no_farewell() -> None:
     tracker = Tracker()
     assert tracker.follow(0.0, [face(100)])[0] == [1]

@@ -1,5 +1,6 @@
 """The command line: one thin module per verb."""
 
+import errno
 import io
 import logging
 import os
@@ -28,6 +29,11 @@ VERBS: Final = {
     "doctor": "",
 }
 """Each verb and the extras that it or one of its options needs."""
+
+# On Windows, a closed pipe is an invalid argument.
+_WRITE_ERRORS: Final = frozenset({
+    errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EINVAL,
+})  # fmt: skip
 
 app = typer.Typer(
     name="happysad",
@@ -90,10 +96,13 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         # Errors of files carry a name; those of standard output do not.
-        if not error.filename:
+        name = error.filename
+        if not name and error.errno in _WRITE_ERRORS:
+            name = "standard output"
             # Python flushes standard output at exit and would report the error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        _fail(f"{name}: {reason}" if name else reason)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("happysad"):
             raise

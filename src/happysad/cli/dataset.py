@@ -109,7 +109,7 @@ def import_(
         table = Table("folder", *found)
         for split, counts in splits.items():
             table.add_row(str(out / split), *(f"{count:,}" for count in counts.values()))
-        Console().print(table)
+        Console(emoji=False).print(table)
     if done.left_out and not as_json:
         left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
         typer.echo(f"skipped, neither happy nor sad: {left_out}")
@@ -185,7 +185,7 @@ def _print_checked(checked: "CheckResult") -> None:
     from happysad.dataset.check import ADVICE, KINDS
     from happysad.records import printable
 
-    console = Console()
+    console = Console(emoji=False)
     counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
     short, middle, long = checked.sides
     console.print(f"{counts} images; shorter sides {short} to {long} pixels, median {middle}")

@@ -32,7 +32,7 @@ def demo(
 
     from happysad.cli import app
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(emoji=False, soft_wrap=True, highlight=False)
     names = (out, *(out.with_name(f"{out.name}-{number}") for number in range(2, 1000)))
     folder = next(path for path in names if not path.exists())
 

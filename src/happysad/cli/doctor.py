@@ -40,7 +40,7 @@ def doctor(
         for check in checks:
             advice = f"\n[yellow]{escape(check.advice)}[/]" if check.advice else ""
             table.add_row(marks[check.ok], check.name, escape(check.found) + advice)
-        Console().print(table)
+        Console(emoji=False).print(table)
     if any(check.ok is False for check in checks):
         raise typer.Exit(1)
 

@@ -100,7 +100,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(evaluation.facts, indent=2))
     else:
-        _print(evaluation, Console())
+        _print(evaluation, Console(emoji=False))
     if evaluation.skipped:
         raise typer.Exit(1)
 
@@ -120,7 +120,7 @@ def _compare(
     if as_json:
         typer.echo((out / "comparison.json").read_text("utf-8"))
     else:
-        _print_comparison(comparison, Console())
+        _print_comparison(comparison, Console(emoji=False))
     if comparison.evaluations[0].skipped:
         raise typer.Exit(1)
 

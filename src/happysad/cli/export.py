@@ -114,7 +114,7 @@ def _print(exports: "list[ExportResult]") -> None:
             f"{entry.mean_difference:.4f}",
             f"{entry.milliseconds:.2f}",
         )
-    console = Console()
+    console = Console(emoji=False)
     console.print(table)
     console.print(
         "Compared with the Keras network on the validation split: images lost and won, labels "

@@ -1,6 +1,7 @@
 """`happysad predict`: label the faces in images or in a video."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -87,6 +88,7 @@ def predict(
     threads = threads or cores()
     if not all(sources):
         raise HappysadError("a SOURCE is empty; give . for the current folder")
+    _check_outputs({"--csv": csv_file, "--annotate": annotate, "--plot": plot})
     # Windows shells do not expand patterns.
     sources = [path for source in sources for path in _expand_videos(source)]
     # Among other images, the first frame of an animation is an image like them.
@@ -117,6 +119,17 @@ def predict(
         whole = _predict_images(sources, detector, as_json, csv_file, annotate, threads)
     if not whole:
         raise typer.Exit(1)
+
+
+def _check_outputs(paths: dict[str, Path | None]) -> None:
+    options: dict[str, str] = {}
+    for option, path in paths.items():
+        if path is not None:
+            other = options.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise HappysadError(
+                    f"{path}: is given for both {other} and {option}; give another name"
+                )
 
 
 def _expand_videos(source: str) -> list[str]:

@@ -86,7 +86,7 @@ def train(
     chosen = choose_recipe(recipe, weights, quick)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    console = Console(soft_wrap=True)
+    console = Console(emoji=False, soft_wrap=True)
 
     def show(row: Epoch) -> None:
         if as_json:

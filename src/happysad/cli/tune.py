@@ -98,7 +98,11 @@ def tune(
     base = choose_recipe(recipe, weights, quick)
     varied = [parse_vary(text) for text in vary or []]
     console = Console(
-        file=sys.stderr if as_json else sys.stdout, soft_wrap=True, highlight=False, markup=False
+        file=sys.stderr if as_json else sys.stdout,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     bar = progress_bar()
     task = bar.add_task("Starting Ray", total=None)

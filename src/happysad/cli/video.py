@@ -94,7 +94,8 @@ def predict_video(
         # With a softmax, P(happy) alone does not decide whether a label is uncertain.
         band = (1 - info.threshold, info.threshold) if info.output == "sigmoid" else None
         plot_timeline(curves, plot, title=title, band=band, end=timeline.time)
-    whole = not video.broken and not video.damaged and (video.live or not stopped)
+    damaged = video.broken or video.damaged or video.sound_damaged
+    whole = not damaged and (video.live or not stopped)
     if as_json:
         persons = len(timeline.persons)
         values = {"frame": timeline.frame, "persons": persons, "whole": whole}
@@ -109,6 +110,9 @@ def predict_video(
         frames_were = "damaged frame was" if video.damaged == 1 else "damaged frames were"
         message = f"error: {printable(source)}: {video.damaged} {frames_were} skipped"
         typer.secho(message, fg=typer.colors.RED, err=True)
+    if video.sound_damaged:
+        message = f"error: {printable(source)}: damaged sound is missing from the annotated copy"
+        typer.secho(message, fg=typer.colors.RED, err=True)
     if not whole and stopped:
         typer.echo(f"stopped after {clock(timeline.time)}; what was seen before is kept", err=True)
         raise typer.Exit(130)
@@ -121,12 +125,12 @@ def _with_bar(frames: "Iterator[Frame]", video: "Video") -> "Iterator[Frame]":
     from happysad.progress import progress_bar
     from happysad.records import printable
 
-    begin = time.monotonic()
+    begin = time.perf_counter()
     with progress_bar(TextColumn("{task.fields[rate]}")) as bar:
         task = bar.add_task(printable(Path(video.name).name), total=video.duration, rate="")
         for frame in frames:
             yield frame
-            rate = (frame.number + 1) / (time.monotonic() - begin)
+            rate = (frame.number + 1) / (time.perf_counter() - begin)
             bar.update(task, completed=frame.time, rate=f"{rate:.0f} frames/s")
 
 
@@ -175,7 +179,7 @@ def _print_table(timeline: "Timeline", name: str) -> None:
 
     from happysad.video.timeline import clock
 
-    console = Console()
+    console = Console(emoji=False)
     if not timeline.persons:
         console.print(f"{escape(name)}: no face was found", highlight=False, soft_wrap=True)
         return

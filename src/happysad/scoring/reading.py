@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from happysad.concurrency import map_ordered
 from happysad.errors import ImageError, StoreError
-from happysad.image_formats import HEADER_BYTES, SUFFIXES, image_format
+from happysad.image_formats import HEADER_BYTES, IMAGE_SUFFIXES, image_format
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
     BLOCK,
@@ -139,7 +139,7 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, uri: str) -> Imag
     if file is None:
         return ImageFile(uri, skipped=True)
     header = file.read(HEADER_BYTES)
-    if Path(member.name).suffix.lower() not in SUFFIXES and not image_format(header):
+    if Path(member.name).suffix.lower() not in IMAGE_SUFFIXES and not image_format(header):
         return ImageFile(uri, skipped=True)
     if member.size > MAX_BYTES:
         return ImageFile(uri, problem=too_large(member.size))

@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from happysad.concurrency import map_ordered
 from happysad.errors import HappysadError
-from happysad.image_formats import SUFFIXES
+from happysad.image_formats import IMAGE_SUFFIXES
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import convert_store_errors, is_remote, locate, reason
 from happysad.scoring.tables import table_inputs
@@ -100,7 +100,7 @@ def _remote(source: str, leave_out: Path | None, on_skip: Callable[[str], None])
         else:
             if any(part.startswith(".") for part in name.removeprefix(f"{base}/").split("/")):
                 continue
-            wanted = Path(name).suffix.lower() in SUFFIXES
+            wanted = Path(name).suffix.lower() in IMAGE_SUFFIXES
             if not wanted:
                 on_skip(uri)
         if wanted:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -50,11 +51,17 @@ class AnimationReader:
             ImageError: The first frame is damaged or too large.
         """
         milliseconds = 0.0
-        for number in range(getattr(self._image, "n_frames", 1)):
+        for number in count():
             try:
                 self._image.seek(number)
                 pixels = read_image(self._image, max_pixels=self._max_pixels)
-            except (EOFError, ImageError) as error:
+            except EOFError:
+                # Only GIF files do not state how many frames they have.
+                stated = 0 if self._image.format == "GIF" else getattr(self._image, "n_frames", 0)
+                self._failed = number < stated
+                return
+            # Damaged files make Pillow raise nearly anything.
+            except Exception as error:
                 self._failed = True
                 if isinstance(error, ImageError) and not number:
                     raise ImageError(error.reason, self._name) from error

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -35,7 +36,8 @@ class VideoReader:
         duration: Seconds, as stated by the source; None if unknown.
         live: Whether the source is a camera or an endless stream.
         sound: Whether the source has sound.
-        damaged: Number of packets so far that could not be decoded and were skipped.
+        damaged: Number of packets so far that could not be decoded, and of frames over the limit of
+            pixels; they were skipped.
     """
 
     def __init__(self, name: str, max_pixels: int) -> None:
@@ -48,10 +50,10 @@ class VideoReader:
         Raises:
             ImageError: It cannot be opened, has no images, or they are too large.
         """
-        self.name, self.damaged = name, 0
+        self.name, self.damaged, self._max_pixels = name, 0, max_pixels
         self._container = open_container(name)
         try:
-            self._choose_stream(max_pixels)
+            self._choose_stream()
         except ImageError:
             self.close()
             raise
@@ -69,20 +71,25 @@ class VideoReader:
             self._stream.thread_type = "AUTO"
         self._end, self._failed = 0.0, False
 
-    def _choose_stream(self, max_pixels: int) -> None:
+    def _choose_stream(self) -> None:
         stream = self._container.streams.best("video")
         if not isinstance(stream, av.VideoStream) or not stream.codec_context:
             raise ImageError("has no images that can be decoded, only sound or data", self.name)
         self._stream = stream
-        width, height = stream.codec_context.width, stream.codec_context.height
         # Pixels are not square in DVDs and in old cameras' videos.
-        self._width = round(width * (stream.sample_aspect_ratio or 1)) or width
-        if self._width * height > max_pixels:
+        self._aspect = stream.sample_aspect_ratio or Fraction(1)
+        height = stream.codec_context.height
+        width = self._width(stream.codec_context.width)
+        if width * height > self._max_pixels:
             raise ImageError(
-                f"frames of {self._width}×{height} pixels, over the limit of "
-                f"{max_pixels / 1e6:g} million",
+                f"frames of {width}×{height} pixels, over the limit of "
+                f"{self._max_pixels / 1e6:g} million",
                 self.name,
             )
+
+    def _width(self, stored: int) -> int:
+        """Return the width with square pixels."""
+        return round(stored * self._aspect) or stored
 
     def decoded(self) -> Iterator[Decoded]:
         """Decode the frames in the order of presentation, once."""
@@ -101,10 +108,15 @@ class VideoReader:
                     self.damaged += 1
                     continue
                 for frame in cast("list[av.VideoFrame]", frames):
+                    # The resolution may change within a stream.
+                    width = self._width(frame.width)
+                    if width * frame.height > self._max_pixels:
+                        self.damaged += 1
+                        continue
                     seconds = None if frame.time is None else frame.time - start
-                    yield seconds, partial(_to_rgb, frame, self._width)
-        except av.FFmpegError:
-            # The connection or the disk failed.
+                    yield seconds, partial(_to_rgb, frame, width)
+        except (av.FFmpegError, IndexError):
+            # The connection or the disk failed, or damage made a stream that PyAV does not know.
             self._failed = True
 
     def ended_early(self) -> bool:

@@ -27,12 +27,14 @@ class Video:
         name: The source that was opened.
         live: Whether the source is a camera or an endless stream. Frames of live sources are
             dropped if they are not consumed in time.
-        size: Width and height of the upright frames in (square) pixels.
+        size: Width and height of the first frame, upright, in (square) pixels.
         rate: Average frame rate; 30 if the source does not state one.
         duration: Seconds, as stated by the source; None if unknown.
         sound: Whether the source has sound.
         ended: Set after the last frame.
         broken: Set after the last frame: the file ended early, or the live source ended.
+        sound_damaged: Set if an annotated copy was written without some of the sound, which could
+            not be decoded or written.
     """
 
     def __init__(self, source: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -42,7 +44,8 @@ class Video:
             source: A file; an animated GIF, PNG, WebP or AVIF image; ``camera:N`` for the
                 computer's camera number N, from 0; or the URL of a stream (rtsp, http, https).
                 Rotation metadata and the pixel aspect ratio are applied.
-            max_pixels: Maximum number of pixels per frame.
+            max_pixels: Maximum number of pixels per frame. Larger frames after the first are
+                skipped and counted in `damaged`.
 
         Raises:
             ImageError: The source cannot be opened, has no frames, or its frames are too large.
@@ -53,7 +56,7 @@ class Video:
         self._reader = (AnimationReader if animated else VideoReader)(self.name, max_pixels)
         self.rate, self.duration = self._reader.rate or _RATE, self._reader.duration
         self.live, self.sound = self._reader.live, self._reader.sound
-        self.ended = self.broken = False
+        self.ended = self.broken = self.sound_damaged = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._decoded = self._reader.decoded()
@@ -111,13 +114,14 @@ class Video:
         ended = threading.Event()
 
         def capture() -> None:
-            begin = time.monotonic()
+            # On Windows, other clocks may have steps of 15 ms.
+            begin = time.perf_counter()
             try:
                 for number, (_, convert) in enumerate(self._all()):
                     if self._stop.is_set():
                         break
                     if number % every == 0:
-                        frame = Frame(time.monotonic() - begin, number, convert())
+                        frame = Frame(time.perf_counter() - begin, number, convert())
                         with suppress(queue.Empty):
                             latest.get_nowait()
                         # Only this thread puts, so there is room.

@@ -9,7 +9,7 @@ from happysad.download import is_url, read_beginning
 from happysad.errors import ImageError
 from happysad.image_formats import HEADER_BYTES, image_format
 
-SUFFIXES: Final = frozenset({
+VIDEO_SUFFIXES: Final = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob",
     ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".h264", ".264", ".hevc",
 })  # fmt: skip
@@ -70,7 +70,7 @@ def is_rtsp(source: str) -> bool:
 
 def is_video_name(name: str) -> bool:
     """Return whether a file name has the suffix of a video."""
-    return Path(name).suffix.lower() in SUFFIXES
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_stream_url(url: str) -> bool:

@@ -1,5 +1,7 @@
 """Outputs of video prediction: a CSV timeline and an annotated copy of the video."""
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -15,10 +17,10 @@ from happysad.annotate import COPY_MARK, annotate
 from happysad.errors import HappysadError
 from happysad.files import atomic
 from happysad.image import RgbImage
-from happysad.image_formats import SUFFIXES as IMAGES
+from happysad.image_formats import IMAGE_SUFFIXES
 from happysad.records import csv_file
 from happysad.video.frames import Video
-from happysad.video.kinds import SUFFIXES
+from happysad.video.kinds import VIDEO_SUFFIXES
 from happysad.video.sound import Sound
 from happysad.video.watch import Frame, FrameResult
 
@@ -32,6 +34,9 @@ _CODECS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "b": "4M", "crf": "10"}),
 }
 """FFmpeg's encoder and its options; browsers and phones play both."""
+
+_LONGEST_STEM: Final = 240
+"""In bytes; most file systems allow names of 255."""
 
 # The unit of MPEG's timestamps.
 _TIME_BASE: Final = Fraction(1, 90_000)
@@ -67,7 +72,8 @@ def _rows(result: FrameResult) -> Iterator[dict[str, object]]:
 def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, FrameResult], None]]:
     """Write an annotated copy of a video; the file appears when the block ends.
 
-    The copy has the timestamps of its source and, of a file, the sound.
+    The copy has the timestamps of its source and, of a file, the sound. Frames of another size than
+    the first are resized. `Video.sound_damaged` is set if some of the sound had to be dropped.
 
     Args:
         path: See `annotated_path`.
@@ -97,6 +103,7 @@ def annotated_video(path: Path, video: Video) -> Iterator[Callable[[Frame, Frame
         if sound:
             # The sound may be longer than the images.
             sound.finish(everything=video.ended)
+            video.sound_damaged = sound.damaged
 
 
 def annotated_path(out: Path, source: str) -> Path:
@@ -104,7 +111,8 @@ def annotated_path(out: Path, source: str) -> Path:
 
     Args:
         out: A file name that ends in ``.mp4`` or ``.webm``; anything else is a folder, in which the
-            copy has the name of the source with the suffix ``.mp4``.
+            copy has the name of the source with the suffix ``.mp4``; names that are too long, as of
+            URLs, are shortened.
         source: See `happysad.video.frames.Video`.
 
     Raises:
@@ -112,8 +120,10 @@ def annotated_path(out: Path, source: str) -> Path:
             that is not an earlier copy.
     """
     path, suffix = out, out.suffix.lower()
-    if out.is_dir() or suffix not in SUFFIXES | IMAGES:
+    if out.is_dir() or suffix not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
         stem = Path(source).stem if Path(source).exists() else re.sub(r"\W+", "-", source)
+        if len(os.fsencode(stem)) > _LONGEST_STEM:
+            stem = f"{stem[:60]}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"
         path = out / f"{stem}.mp4"
     elif suffix not in _CODECS:
         raise HappysadError(f"{out}: videos can be written as .mp4 or .webm; change the suffix")

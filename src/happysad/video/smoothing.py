@@ -43,7 +43,7 @@ class Smoother:
         """Add a frame.
 
         Args:
-            time: Timestamp of the frame, in seconds; later than the previous one.
+            time: Timestamp of the frame, in seconds; not before the previous one.
             scores: Scores of this frame alone.
 
         Returns:

@@ -100,18 +100,22 @@ class Timeline:
         return Event("leaves", last.time, last.frame, number, last.prediction)
 
 
+_EMPTY: Final = (0.0, 0.0, 0)
+
+
 class Curves:
     """Each person's probability over time, in a bounded number of points.
 
-    Each point is the mean over one time step. The step starts at a quarter of a second and is
-    doubled whenever all persons together have more than `LIMIT` points.
+    Each point is the mean over the frames in one time step. The step starts at a quarter of a
+    second and is doubled whenever all persons together have more than `LIMIT` points.
     """
 
     LIMIT: Final = 50_000
 
     def __init__(self) -> None:
         self._step = 0.25
-        self._bins: dict[int, dict[int, tuple[float, int]]] = {}
+        # Of each person and time step: the sums of the times and probabilities, and the count.
+        self._bins: dict[int, dict[int, tuple[float, float, int]]] = {}
         self._points = 0
         self._time: float | None = None
         self._longest = 0.0
@@ -125,18 +129,18 @@ class Curves:
             bins = self._bins.setdefault(number, {})
             index = int(result.time / self._step)
             self._points += index not in bins
-            total, count = bins.get(index, (0.0, 0))
-            bins[index] = (total + prediction.probability, count + 1)
+            times, total, count = bins.get(index, _EMPTY)
+            bins[index] = (times + result.time, total + prediction.probability, count + 1)
         while self._points > self.LIMIT and self._points > len(self._bins):
             self._halve()
 
     def _halve(self) -> None:
         self._step *= 2
         for number, bins in self._bins.items():
-            coarse: dict[int, tuple[float, int]] = {}
-            for index, (total, count) in bins.items():
-                before = coarse.get(index // 2, (0.0, 0))
-                coarse[index // 2] = (before[0] + total, before[1] + count)
+            coarse: dict[int, tuple[float, float, int]] = {}
+            for index, (times, total, count) in bins.items():
+                before = coarse.get(index // 2, _EMPTY)
+                coarse[index // 2] = (before[0] + times, before[1] + total, before[2] + count)
             self._bins[number] = coarse
         self._points = sum(len(bins) for bins in self._bins.values())
 
@@ -165,11 +169,13 @@ class Curves:
             person was not seen for a while.
         """
         bins = self._bins[person]
-        times = [(index + 0.5) * self._step for index in bins]
-        values = [total / count for total, count in bins.values()]
+        times = [seconds / count for seconds, _, count in bins.values()]
+        values = [total / count for _, total, count in bins.values()]
         # Frames further apart than a step do not make a gap.
         gap = max(1.5 * self._step, 1.5 * self._longest)
-        breaks = [i for i, (a, b) in enumerate(pairwise(times), start=1) if b - a > gap]
+        breaks = [
+            i for i, (a, b) in enumerate(pairwise(bins), start=1) if (b - a) * self._step > gap
+        ]
         return np.insert(times, breaks, np.nan), np.insert(values, breaks, np.nan)
 
 

@@ -48,8 +48,9 @@ class _Track:
 
     def move(self, time: float, center: npt.NDArray[np.float64], side: float) -> None:
         elapsed = time - self.time
-        weight = 1 - math.exp(-elapsed / _SPEED_TIME)
-        self.speed += weight * ((center - self.center) / elapsed - self.speed)
+        if elapsed:
+            weight = 1 - math.exp(-elapsed / _SPEED_TIME)
+            self.speed += weight * ((center - self.center) / elapsed - self.speed)
         self.time, self.center, self.side, self.missed = time, center, side, 0
 
 
@@ -64,7 +65,7 @@ class Tracker:
         """Assign the faces of the next frame.
 
         Args:
-            time: Timestamp of the frame, in seconds; later than the previous one.
+            time: Timestamp of the frame, in seconds; not before the previous one.
             faces: All faces detected in it.
 
         Returns:
