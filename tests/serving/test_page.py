@@ -231,9 +231,77 @@ def test_clear_removes_all_photos(page: Page, hopper: Path) -> None:
     expect_summary(page, "2 faces in 2 photos")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#result")).to_be_hidden()
-    expect(page.locator("#photos button")).to_have_count(2)
+    expect(page.locator("#photos button")).to_have_count(0)
     expect(page.locator("#strip")).to_be_hidden()
     expect(page.get_by_role("button", name="a group")).to_be_visible()
+
+
+# Holds what the page sends to v1/predict; goOn() lets it pass.
+HOLD_PREDICTIONS = """
+() => {
+const send = globalThis.fetch;
+const held = new Promise((done) => { globalThis.goOn = done; });
+globalThis.sent = 0;
+globalThis.fetch = async (url, options) => {
+  if (String(url).endsWith("v1/predict")) {
+    globalThis.sent += 1;
+    await held;
+  }
+  return send(url, options);
+};
+}
+"""
+
+
+@pytest.fixture
+def held(plain: Server, browser: Browser) -> Iterator[Page]:
+    """The page of a server that answers no photo before goOn()."""
+    opened = browser.new_page()
+    opened.goto(plain.url)
+    opened.evaluate(HOLD_PREDICTIONS)
+    yield opened
+    opened.close()
+
+
+def test_clear_ends_a_running_batch(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", [hopper, hopper, hopper])
+    expect_summary(held, "Looking at photo 1 of 3 …")
+    held.wait_for_function("globalThis.sent === 1")
+    held.get_by_role("button", name="Clear").click()
+    with held.expect_response("**/v1/predict"):
+        held.evaluate("globalThis.goOn()")
+    held.wait_for_timeout(500)
+    assert held.evaluate("globalThis.sent") == 1, "the other photos are not sent"
+    expect(held.locator("#strip")).to_be_hidden()
+    expect(held.locator("#result")).to_be_hidden()
+    expect_summary(held, "")
+
+
+def test_photos_added_to_a_running_batch_follow_it(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", [hopper, hopper])
+    expect_summary(held, "Looking at photo 1 of 2 …")
+    held.wait_for_function("globalThis.sent === 1")
+    held.set_input_files("#files", hopper)
+    held.wait_for_timeout(500)
+    assert held.evaluate("globalThis.sent") == 1, "one photo at a time"
+    held.evaluate("globalThis.goOn()")
+    expect_summary(held, "3 faces in 3 photos")
+
+
+def test_a_photo_in_progress_is_not_announced_as_without_a_face(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", hopper)
+    held.wait_for_function("globalThis.sent === 1")
+    expect(held.get_by_role("button", name=f"{hopper.name}: Looking …")).to_be_visible()
+    held.evaluate("globalThis.goOn()")
+    expect(held.get_by_role("button", name=f"{hopper.name}: 1 face")).to_be_visible()
+
+
+def test_a_thumbnail_keeps_the_keyboard_s_focus(page: Page, hopper: Path) -> None:
+    page.set_input_files("#files", [hopper, hopper])
+    expect_summary(page, "2 faces in 2 photos")
+    page.locator("#photos button").last.press("Enter")
+    expect(page.locator("#photos button").last).to_have_attribute("aria-current", "true")
+    expect(page.locator("#photos button").last).to_be_focused()
 
 
 def test_refused_files_are_sent_as_a_reduced_jpeg(

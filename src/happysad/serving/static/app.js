@@ -3,7 +3,7 @@
 import { Camera, drawScaled } from "./camera.js";
 import { openDevice } from "./device.js";
 import { ResultView, describeFace, draw, headline, plural, toCsv, toRecord } from "./result.js";
-import { Refused, askServer, describeModel } from "./server.js";
+import { askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280; // Of photos as they are shown, pixels.
 const LONGEST_SENT = 2560; // Of photos that the server does not accept as they are.
@@ -13,8 +13,8 @@ const mode = () => new FormData($("where")).get("mode");
 const key = () => $("key").querySelector("input").value;
 const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
-const photos = []; // The newest first: { name, file, canvas, record, error }.
-const refused = new Set(); // Photos that failed for want of an API key.
+const photos = []; // Those on the page: { name, file, canvas, record, error, status, button }.
+let batch = []; // The photos being processed, one after another; clear() replaces it.
 let device; // The promise of the on-device models, once they were asked for.
 let threshold = 0.5;
 const view = new ResultView($("result"), () => threshold);
@@ -26,12 +26,13 @@ function say(text, isError = false, isShown = true) {
   $("status").classList.toggle("spoken", !isShown);
 }
 
-function explain(error) {
-  if (error instanceof Refused && error.status === 401) {
-    $("key").hidden = false;
-    $("key").querySelector("input").focus();
-  }
-  return error.message || String(error);
+const messageOf = (error) => error.message || String(error);
+
+/** Open the form for an API key if that is what the server asks for. */
+function askForKey({ status }) {
+  if (status !== 401 || !$("key").hidden) return;
+  $("key").hidden = false;
+  $("key").querySelector("input").focus();
 }
 
 async function describe() {
@@ -81,22 +82,24 @@ function inPixelsOf({ width, height }, record) {
 }
 
 async function answer(photo) {
-  const { file } = photo;
-  const image = await createImageBitmap(file).catch(() => null);
+  photo.error = photo.status = undefined;
+  update(photo);
+  const image = await createImageBitmap(photo.file).catch(() => null);
   try {
     if (image) {
       photo.canvas = document.createElement("canvas");
       drawScaled(photo.canvas, image, image.width, image.height, LONGEST);
-      show(photo);
+      update(photo);
     }
-    photo.record = await ask(file, image);
-    photo.error = undefined;
+    photo.record = await ask(photo.file, image);
   } catch (error) {
-    photo.error = explain(error);
-    if (error.status === 401) refused.add(photo);
+    askForKey(error);
+    photo.error = messageOf(error);
+    photo.status = error.status;
   } finally {
     image?.close();
   }
+  update(photo);
 }
 
 function addPhotos(files) {
@@ -104,41 +107,56 @@ function addPhotos(files) {
 }
 
 async function answerAll(all) {
+  batch.push(...all);
+  if (batch.length > all.length) return; // They follow those in progress.
+  const current = batch;
   document.body.classList.add("busy");
-  let [faces, failed] = [0, 0];
-  for (const [i, photo] of all.entries()) {
-    say(all.length > 1 ? `Looking at photo ${i + 1} of ${all.length} …` : "Looking …");
-    if (!photos.includes(photo)) photos.unshift(photo);
-    show(photo);
+  for (const [i, photo] of current.entries()) {
+    say(current.length > 1 ? `Looking at photo ${i + 1} of ${current.length} …` : "Looking …");
+    if (!photos.includes(photo)) addToStrip(photo);
     await answer(photo);
-    show(photo);
-    faces += photo.record?.faces.length ?? 0;
-    failed += photo.error ? 1 : 0;
+    if (batch !== current) return; // Cleared in the meantime.
   }
-  say(`${plural(faces, "face")} in ${plural(all.length - failed, "photo")}` +
+  batch = [];
+  const done = [...new Set(current)]; // One that was refused may be in it twice.
+  const answered = done.filter(({ error }) => !error);
+  const failed = done.length - answered.length;
+  const faces = answered.flatMap(({ record }) => record.faces);
+  say(`${plural(faces.length, "face")} in ${plural(answered.length, "photo")}` +
     (failed ? `; ${failed} without an answer` : ""), failed > 0);
+}
+
+/** Add a photo to the strip, the newest first. */
+function addToStrip(photo) {
+  const [item, button, small] = ["li", "button", "canvas"].map((name) => document.createElement(name));
+  [small.width, small.height] = [176, 132];
+  button.type = "button";
+  button.append(small);
+  button.addEventListener("click", () => show(photo));
+  item.append(button);
+  photo.button = button;
+  photos.push(photo);
+  $("photos").prepend(item);
+  $("strip").hidden = false;
+}
+
+/** Redraw a photo's thumbnail, and show the photo; not one that was cleared. */
+function update(photo) {
+  if (!photos.includes(photo)) return;
+  const { name, canvas, record, error, button } = photo;
+  if (canvas) {
+    const scale = Math.max(176 / canvas.width, 132 / canvas.height);
+    const [width, height] = [canvas.width * scale, canvas.height * scale];
+    button.firstChild.getContext("2d").drawImage(canvas, (176 - width) / 2, (132 - height) / 2, width, height);
+  }
+  button.classList.toggle("failed", Boolean(error));
+  button.setAttribute("aria-label", `${name}: ${error ?? headline(record)}`);
+  show(photo);
 }
 
 function show(photo) {
   view.show(photo);
-  $("strip").hidden = false;
-  $("photos").replaceChildren(...photos.map((each) => {
-    const [item, button, small] = ["li", "button", "canvas"].map((name) => document.createElement(name));
-    [small.width, small.height] = [176, 132];
-    if (each.canvas) {
-      const scale = Math.max(176 / each.canvas.width, 132 / each.canvas.height);
-      const [width, height] = [each.canvas.width * scale, each.canvas.height * scale];
-      small.getContext("2d").drawImage(each.canvas, (176 - width) / 2, (132 - height) / 2, width, height);
-    }
-    if (each.error) button.className = "failed";
-    button.type = "button";
-    button.setAttribute("aria-label", `${each.name}: ${each.error ?? headline(each.record?.faces ?? [])}`);
-    button.setAttribute("aria-current", String(each === photo));
-    button.append(small);
-    button.addEventListener("click", () => show(each));
-    item.append(button);
-    return item;
-  }));
+  for (const each of photos) each.button.setAttribute("aria-current", String(each === photo));
 }
 
 function save(kind) {
@@ -163,7 +181,8 @@ function save(kind) {
 
 function clear() {
   photos.length = 0;
-  refused.clear();
+  batch = [];
+  $("photos").replaceChildren();
   $("result").hidden = $("strip").hidden = true;
   document.body.classList.toggle("busy", camera.isOn);
   say("");
@@ -192,11 +211,13 @@ $("key").addEventListener("submit", (event) => {
   $("key").hidden = true;
   describe().then(
     () => {
-      const again = [...refused];
-      refused.clear();
+      const again = photos.filter(({ status }) => status === 401);
       if (again.length) answerAll(again);
     },
-    (error) => say(explain(error), true),
+    (error) => {
+      askForKey(error);
+      say(messageOf(error), true);
+    },
   );
 });
 $("files").addEventListener("change", ({ target }) => {
@@ -257,4 +278,4 @@ changeMode();
 const predictUrl = new URL("v1/predict", document.baseURI).href;
 $("curl").textContent = `curl ${predictUrl} -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
 $("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${predictUrl}", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
-describe().catch(explain);
+describe().catch(askForKey);

@@ -21,8 +21,10 @@ export function describeFace({ label, scores }, threshold = 1) {
   return `uncertain${doubt}, happy ${percent(scores.happy)}, sad ${percent(scores.sad)}`;
 }
 
-/** "3 faces: 2 happy, 1 uncertain". */
-export function headline(faces) {
+/** "3 faces: 2 happy, 1 uncertain"; without a record, the photo is still being processed. */
+export function headline(record) {
+  if (!record) return "Looking …";
+  const { faces } = record;
   if (!faces.length) return "No face found";
   const counts = LABELS.map((label) => [faces.filter((face) => face.label === label).length, label]);
   const parts = counts.filter(([count]) => count).map(([count, label]) => `${count} ${label}`);
@@ -94,12 +96,10 @@ export class ResultView {
   show(photo) {
     this.photo = photo;
     const { name, canvas, record, error } = photo;
-    const faces = record?.faces ?? [];
     this.root.hidden = false;
     this.root.querySelector("#name").textContent = name;
     const title = this.root.querySelector("#headline");
-    const answer = record ? headline(faces) : "Looking …";
-    title.textContent = error ? "No answer" : answer;
+    title.textContent = error ? "No answer" : headline(record);
     title.classList.toggle("error", Boolean(error));
     this.root.querySelector("#problem").textContent = error ? `${error[0].toUpperCase()}${error.slice(1)}` : "";
     this.root.classList.toggle("bare", !canvas);
