@@ -21,7 +21,7 @@ from happysad.errors import ImageError
 from happysad.records import COLUMNS, csv_rows
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 RUNTIME = Path(__file__).parents[2] / "node_modules" / "@litertjs"
@@ -788,6 +788,37 @@ def test_the_page_says_where_photos_go(page: Page, plain: Server, browser: Brows
         run_on(page, "server")
         page.reload()
         expect(page.locator("#promise")).to_contain_text("sent to this server")
+
+
+def test_blocked_storage_does_not_stop_the_page(page: Page) -> None:
+    blocked = """Object.defineProperty(window, "localStorage", {
+      get() { throw new DOMException("Access is denied for this document.", "SecurityError"); },
+    })"""
+    page.add_init_script(blocked)
+    page.reload()
+    expect(page.locator("#model")).to_have_text(re.compile("^happysad"))
+    where = "device" if page.locator("#modes").is_visible() else "server"
+    expect(page.locator("#promise")).to_contain_text(f"this {where}")
+    if where == "device":
+        run_on(page, "server")
+        expect(page.locator("#promise")).to_contain_text("sent to this server")
+
+
+@needs_runtime
+def test_only_a_chosen_mode_is_remembered(page: Page, site: Server) -> None:
+    """A server that gets the runtime between two visits."""
+
+    def without_runtime(route: Route) -> None:
+        answer = route.fetch()
+        text = re.sub('data-runtime="[^"]*"', 'data-runtime=""', answer.text())
+        route.fulfill(response=answer, body=text)
+
+    page.route(f"{site.url}/", without_runtime)
+    page.reload()
+    expect(page.locator("#promise")).to_contain_text("sent to this server")
+    page.unroute(f"{site.url}/")
+    page.reload()
+    expect(page.locator("#promise")).to_contain_text("stay on this device")
 
 
 def test_browsers_ask_for_changed_files(site: Server) -> None:

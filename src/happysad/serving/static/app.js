@@ -48,10 +48,26 @@ function onDevice() {
   return device;
 }
 
-function changeMode() {
-  const here = mode() === "device";
-  localStorage.setItem(STORED_MODE, mode());
-  $("promise").textContent = here
+/** The mode chosen on an earlier visit; browsers may block storage. */
+function storedMode() {
+  try {
+    return localStorage.getItem(STORED_MODE);
+  } catch {
+    return null;
+  }
+}
+
+function storeMode() {
+  try {
+    localStorage.setItem(STORED_MODE, mode());
+  } catch {
+    // The next visit starts with the default.
+  }
+}
+
+/** Say where photos go. */
+function showPromise() {
+  $("promise").textContent = mode() === "device"
     ? "Photos stay on this device. The models, 12 MB with their runtime, are loaded once."
     : "Photos are sent to this server, which keeps and logs none of them.";
 }
@@ -205,7 +221,10 @@ const camera = new Camera(
   },
 );
 
-$("where").addEventListener("change", changeMode);
+$("where").addEventListener("change", () => {
+  storeMode();
+  showPromise();
+});
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
   $("key").hidden = true;
@@ -271,9 +290,9 @@ document.addEventListener("paste", ({ clipboardData, target }) => {
 
 const hasRuntime = document.documentElement.dataset.runtime !== "";
 $("modes").hidden = !hasRuntime;
-const wanted = hasRuntime ? localStorage.getItem(STORED_MODE) ?? "device" : "server";
+const wanted = hasRuntime ? storedMode() ?? "device" : "server";
 $("where").querySelector(`[value=${wanted}]`).checked = true;
-changeMode();
+showPromise();
 // Relative, as every address here: behind a proxy the page may have a path of its own.
 const predictUrl = new URL("v1/predict", document.baseURI).href;
 $("curl").textContent = `curl ${predictUrl} -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
