@@ -125,6 +125,19 @@ def test_a_sample_needs_one_click(page: Page) -> None:
     expect(page.locator("#headline")).to_have_text("3 faces: 2 happy, 1 sad")
 
 
+@pytest.mark.parametrize("failure", ["no answer", "status 502"])
+def test_a_sample_that_cannot_be_loaded_is_reported(page: Page, failure: str) -> None:
+    page.route(
+        "**/samples/*",
+        lambda route: route.abort() if failure == "no answer" else route.fulfill(status=502),
+    )
+    page.get_by_role("button", name="a group").click()
+    expect(page.locator("#status.error")).to_have_text(
+        "The sample cannot be loaded from the server."
+    )
+    expect(page.locator("#strip")).to_be_hidden()
+
+
 @pytest.fixture
 def proxied(site: Server) -> Iterator[str]:
     """The address of the page behind a reverse proxy that strips the prefix /faces."""
@@ -322,6 +335,17 @@ def test_refused_files_are_sent_as_a_reduced_jpeg(
         page.close()
 
 
+def test_an_extremely_wide_image_does_not_stop_the_others(
+    page: Page, tmp_path: Path, hopper: Path
+) -> None:
+    wide = tmp_path / "wide.png"
+    wide.write_bytes(as_png(Image.new("RGB", (3000, 1))))
+    if page.locator("#modes").is_visible():
+        run_on(page, "server")
+    page.set_input_files("#files", [wide, hopper])
+    expect_summary(page, "1 face in 2 photos")
+
+
 def test_the_server_answers_images_the_browser_cannot_show(
     page: Page, tmp_path: Path, hopper: Path
 ) -> None:
@@ -463,6 +487,36 @@ def test_a_camera_stopped_while_it_starts_stays_off(plain: Server, browser: Brow
     expect(page.locator("#trouble")).to_have_text("")
     expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
     page.close()
+
+
+def test_no_photo_is_taken_before_the_camera_shows_an_image(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          const allowed = new Promise((done) => { globalThis.allow = done; });
+          navigator.mediaDevices.getUserMedia = async (wanted) => {
+            await allowed;
+            return open(wanted);
+          };
+        }"""
+    )
+    page.locator("#camera").click()
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#status.error")).to_have_text("The camera shows no image yet.")
+    expect(page.locator("#strip")).to_be_hidden()
+    page.evaluate("globalThis.allow()")
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#photos li")).to_have_count(1)
+
+
+def test_a_camera_needs_a_secure_address(page: Page) -> None:
+    """Over plain HTTP from another host, browsers offer no cameras."""
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.locator("#camera").click()
+    expect(page.locator("#status.error")).to_have_text(
+        "The camera cannot be used: browsers allow it only over HTTPS or on localhost."
+    )
 
 
 def test_a_busy_server_does_not_end_the_camera(plain: Server, browser: Browser) -> None:

@@ -250,14 +250,16 @@ $("camera").addEventListener("click", () => {
 });
 $("cameras").addEventListener("change", ({ target }) => camera.start(target.value));
 $("snapshot").addEventListener("click", async () => {
+  if (!camera.frame) return say("The camera shows no image yet.", true);
   const blob = await toJpeg(camera.frame, 0.92);
   addPhotos([new File([blob], `photo ${new Date().toLocaleTimeString()}.jpg`, { type: "image/jpeg" })]);
 });
 $("samples").addEventListener("click", async ({ target }) => {
   const name = target.closest("button")?.dataset.sample;
   if (!name) return;
-  const response = await fetch(`samples/${name}.jpg`);
-  addPhotos([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+  const blob = await fetch(`samples/${name}.jpg`).then((response) => response.ok && response.blob()).catch(() => null);
+  if (!blob) return say("The sample cannot be loaded from the server.", true);
+  addPhotos([new File([blob], `${name}.jpg`, { type: "image/jpeg" })]);
 });
 $("enlarge").addEventListener("click", () => {
   const { name, canvas, record } = view.photo;
