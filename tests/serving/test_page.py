@@ -400,6 +400,28 @@ def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: 
         page.close()
 
 
+@pytest.mark.parametrize("wrong", ["wrong", "s€cret"])
+def test_the_key_s_form_stays_until_the_key_is_right(
+    browser: Browser, tmp_path: Path, wrong: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("s3cret-s3cret-s3cret\n")
+    with serving("--api-keys", keys) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        field = page.get_by_role("textbox", name="API key")
+        field.fill(wrong)
+        field.press("Enter")
+        expect(page.locator("#status.error")).to_contain_text("API key")
+        expect(field).to_be_focused()
+        field.fill("s3cret-s3cret-s3cret")
+        field.press("Enter")
+        expect(field).to_be_hidden()
+        expect_summary(page, "")
+        expect(page.locator("#files")).to_be_focused()
+        page.close()
+
+
 def test_a_late_key_answers_every_refused_photo(
     browser: Browser, tmp_path: Path, hopper: Path
 ) -> None:

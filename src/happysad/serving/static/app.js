@@ -227,16 +227,15 @@ $("where").addEventListener("change", () => {
 });
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  $("key").hidden = true;
   describe().then(
     () => {
+      $("files").focus(); // Before what had the focus is hidden.
+      $("key").hidden = true;
+      say("");
       const again = photos.filter(({ status }) => status === 401);
       if (again.length) answerAll(again);
     },
-    (error) => {
-      askForKey(error);
-      say(messageOf(error), true);
-    },
+    (error) => say(messageOf(error), true),
   );
 });
 $("files").addEventListener("change", ({ target }) => {
