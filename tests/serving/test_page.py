@@ -205,8 +205,9 @@ def test_long_lists_are_folded(page: Page, hopper: Path, tmp_path: Path) -> None
     page.set_input_files("#files", group)
     expect_summary(page, "8 faces in 1 photo")
     expect(page.locator(".face")).to_have_count(5)
-    page.get_by_role("button", name="Show all 8 faces").click()
+    page.get_by_role("button", name="Show all 8 faces").press("Enter")
     expect(page.locator(".face")).to_have_count(8)
+    expect(page.locator(".face").nth(5)).to_be_focused()
 
 
 def test_a_face_and_its_box_are_highlighted_together(page: Page) -> None:
@@ -386,6 +387,16 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     assert reached[start : start + 5] == ["files", "camera", "happy", "sad", "group"]
 
 
+def test_the_focus_stays_when_what_has_it_is_hidden(page: Page) -> None:
+    page.get_by_role("button", name="a group").press("Enter")
+    expect(page.locator("#samples")).to_be_hidden()
+    expect(page.locator("#files")).to_be_focused()
+    expect_summary(page, "3 faces in 1 photo")
+    page.get_by_role("button", name="Clear").press("Enter")
+    expect(page.locator("#strip")).to_be_hidden()
+    expect(page.locator("#files")).to_be_focused()
+
+
 def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("s3cret-s3cret-s3cret\n")
@@ -448,7 +459,7 @@ def test_the_camera_is_watched(page: Page, where: str) -> None:
         run_on(page, where)
     page.on("request", lambda request: sent.append(request.method))
     page.get_by_role("button", name="Use the camera").click()
-    expect(page.locator("#status")).to_have_text(
+    expect(page.locator("#people")).to_have_text(
         re.compile(r"^1: ((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)$"), timeout=60_000
     )
     expect(page.locator("#view")).to_be_visible()
@@ -458,6 +469,16 @@ def test_the_camera_is_watched(page: Page, where: str) -> None:
     expect(page.locator("#photos li")).to_have_count(1)
     page.get_by_role("button", name="Stop the camera").click()
     expect(page.locator("#view")).not_to_be_visible()
+
+
+def test_the_camera_leaves_a_photo_s_summary(page: Page, hopper: Path) -> None:
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.set_input_files("#files", hopper)
+    expect_summary(page, "1 face in 1 photo")
+    page.wait_for_timeout(2500)  # What the camera shows is read aloud every two seconds.
+    expect_summary(page, "1 face in 1 photo")
+    expect(page.locator("#people")).to_have_text(re.compile(r"^\d+: "))
 
 
 # Remembers every stream that the page opens.

@@ -19,11 +19,9 @@ let device; // The promise of the on-device models, once they were asked for.
 let threshold = 0.5;
 const view = new ResultView($("result"), () => threshold);
 
-/** Show a status, or have it only read aloud. */
-function say(text, isError = false, isShown = true) {
+function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
-  $("status").classList.toggle("spoken", !isShown);
 }
 
 const messageOf = (error) => error.message || String(error);
@@ -196,6 +194,7 @@ function save(kind) {
 }
 
 function clear() {
+  $("files").focus(); // Before the button is hidden.
   photos.length = 0;
   batch = [];
   $("photos").replaceChildren();
@@ -206,6 +205,7 @@ function clear() {
 
 function showCamera(on) {
   $("live").hidden = !on;
+  $("people").textContent = "";
   document.body.classList.toggle("busy", on || photos.length > 0);
   $("camera").textContent = on ? "Stop the camera" : "Use the camera";
   $("camera").setAttribute("aria-pressed", String(on));
@@ -216,7 +216,7 @@ const camera = new Camera(
   {
     ask: async (frame) => (mode() === "device" ? (await onDevice())(frame) : askServer(await toJpeg(frame, 0.85), key())),
     threshold: () => threshold,
-    onStatus: (faces) => say(faces.length ? faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`).join("; ") : "No face detected.", false, false),
+    onStatus: (faces) => { $("people").textContent = faces.length ? faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`).join("; ") : "No face detected."; },
     onEnd: (reason, isError) => { showCamera(false); say(reason, isError); },
   },
 );
@@ -229,7 +229,7 @@ $("key").addEventListener("submit", (event) => {
   event.preventDefault();
   describe().then(
     () => {
-      $("files").focus(); // Before what had the focus is hidden.
+      $("files").focus(); // Before the form is hidden.
       $("key").hidden = true;
       say("");
       const again = photos.filter(({ status }) => status === 401);
@@ -245,6 +245,7 @@ $("files").addEventListener("change", ({ target }) => {
 $("camera").addEventListener("click", () => {
   if (camera.isOn) return camera.stop();
   showCamera(true);
+  if (!batch.length) say("");
   camera.start();
 });
 $("cameras").addEventListener("change", ({ target }) => camera.start(target.value));
@@ -258,6 +259,7 @@ $("samples").addEventListener("click", async ({ target }) => {
   if (!name) return;
   const blob = await fetch(`samples/${name}.jpg`).then((response) => response.ok && response.blob()).catch(() => null);
   if (!blob) return say("The sample cannot be loaded from the server.", true);
+  $("files").focus(); // Before the samples are hidden.
   addPhotos([new File([blob], `${name}.jpg`, { type: "image/jpeg" })]);
 });
 $("enlarge").addEventListener("click", () => {

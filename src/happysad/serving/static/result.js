@@ -90,7 +90,10 @@ export class ResultView {
     this.image = root.querySelector("#image");
     this.image.addEventListener("mousemove", (event) => this.light(this.faceAt(event)));
     this.image.addEventListener("mouseleave", () => this.light(-1));
-    root.querySelector("#more").addEventListener("click", () => this.list(Infinity));
+    root.querySelector("#more").addEventListener("click", () => {
+      this.list(Infinity);
+      root.querySelectorAll(".face")[FOLDED].focus(); // The button is hidden now.
+    });
   }
 
   show(photo) {
