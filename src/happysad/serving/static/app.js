@@ -1,8 +1,9 @@
 // The page: photos and the camera in, labelled faces out.
 
-import { Camera, drawScaled } from "./camera.js";
+import { Camera, drawScaled, toJpeg } from "./camera.js";
 import { openDevice } from "./device.js";
-import { ResultView, describeFace, draw, headline, plural, toCsv, toRecord } from "./result.js";
+import { save } from "./downloads.js";
+import { ResultView, describeFace, draw, headline, plural } from "./result.js";
 import { askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280; // Of photos as they are shown, pixels.
@@ -11,7 +12,6 @@ const STORED_MODE = "happysad-mode";
 const $ = (id) => document.getElementById(id);
 const mode = () => new FormData($("where")).get("mode");
 const key = () => $("key").querySelector("input").value;
-const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
 const photos = []; // Those on the page: { name, file, canvas, record, error, status, button }.
 let batch = []; // The photos being processed, one after another; clear() replaces it.
@@ -173,26 +173,6 @@ function show(photo) {
   for (const each of photos) each.button.setAttribute("aria-current", String(each === photo));
 }
 
-function save(kind) {
-  const { name, canvas, record } = view.photo;
-  const saved = toRecord(view.photo);
-  const stem = name.replace(/\.\w+$/, "");
-  const download = (blob, suffix) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${stem}.${suffix}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  };
-  if (kind === "csv") download(new Blob([toCsv(saved)], { type: "text/csv" }), "csv");
-  if (kind === "json") download(new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" }), "json");
-  if (kind === "image" && canvas) {
-    const copy = document.createElement("canvas");
-    draw(copy, canvas, record);
-    toJpeg(copy, 0.92).then((blob) => download(blob, "faces.jpg"));
-  }
-}
-
 function clear() {
   $("files").focus(); // Before the button is hidden.
   photos.length = 0;
@@ -270,7 +250,7 @@ $("enlarge").addEventListener("click", () => {
   $("large").showModal();
 });
 $("large").addEventListener("click", () => $("large").close());
-$("downloads").addEventListener("click", ({ target }) => save(target.dataset.save));
+$("downloads").addEventListener("click", ({ target }) => save(view.photo, target.dataset.save));
 $("clear").addEventListener("click", clear);
 $("drop").addEventListener("click", ({ target }) => {
   if (!target.closest("button, label, input")) $("files").click();

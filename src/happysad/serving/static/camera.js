@@ -175,6 +175,8 @@ export function drawScaled(canvas, source, width, height, longest) {
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
+export const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+
 /** Draw the last minute: for each person, points of [milliseconds, P(happy) − P(sad)]. */
 function drawTimeline(canvas, points, now) {
   canvas.width = canvas.clientWidth * devicePixelRatio;

@@ -3,10 +3,6 @@
 const LABELS = ["happy", "sad", "uncertain"];
 const FOLDED = 5;
 const PARTS = ["happy", "neither", "sad"];
-const COLUMNS = [
-  "path", "status", "face", "label", "probability", "happy", "sad", "neither",
-  "left", "top", "width", "height", "confidence", "error",
-];
 
 export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -165,21 +161,4 @@ export function draw(target, canvas, record, lit = -1) {
   const context = target.getContext("2d");
   context.drawImage(canvas, 0, 0);
   if (record) outline(context, record.faces, { scale: canvas.width / record.width, lit });
-}
-
-/** The record of a photo as it is downloaded; of one that could not be answered, its error. */
-export function toRecord({ name, record, error }) {
-  const failed = { schema: 2, path: name, status: "error", width: null, height: null, faces: [], error };
-  return record ? { ...record, path: name } : failed;
-}
-
-/** A record as CSV, with the columns and rows of `happysad predict --csv`. */
-export function toCsv({ path, status, faces, error }) {
-  const rows = faces.map(({ label, probability, scores, box, confidence }, i) => [
-    path, status, i + 1, label, probability, scores.happy, scores.sad, scores.neither,
-    ...box.map((v) => v.toFixed(1)), confidence, "",
-  ]);
-  if (!rows.length) rows.push([path, status, ...Array(COLUMNS.length - 3).fill(""), error ?? ""]);
-  const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  return [COLUMNS, ...rows].map((row) => `${row.map(quoted).join(",")}\r\n`).join("");
 }
