@@ -196,7 +196,10 @@ const camera = new Camera(
   {
     ask: async (frame) => (mode() === "device" ? (await onDevice())(frame) : askServer(await toJpeg(frame, 0.85), key())),
     threshold: () => threshold,
-    onStatus: (faces) => { $("people").textContent = faces.length ? faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`).join("; ") : "No face detected."; },
+    onStatus: (faces) => {
+      const people = faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`);
+      $("people").textContent = people.join("; ") || "No face detected.";
+    },
     onEnd: (reason, isError) => { showCamera(false); say(reason, isError); },
   },
 );
