@@ -21,7 +21,7 @@ from happysad.errors import ImageError
 from happysad.records import COLUMNS, csv_rows
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 RUNTIME = Path(__file__).parents[2] / "node_modules" / "@litertjs"
@@ -125,6 +125,19 @@ def test_a_sample_needs_one_click(page: Page) -> None:
     expect(page.locator("#headline")).to_have_text("3 faces: 2 happy, 1 sad")
 
 
+@pytest.mark.parametrize("failure", ["no answer", "status 502"])
+def test_a_sample_that_cannot_be_loaded_is_reported(page: Page, failure: str) -> None:
+    page.route(
+        "**/samples/*",
+        lambda route: route.abort() if failure == "no answer" else route.fulfill(status=502),
+    )
+    page.get_by_role("button", name="a group").click()
+    expect(page.locator("#status.error")).to_have_text(
+        "The sample cannot be loaded from the server."
+    )
+    expect(page.locator("#strip")).to_be_hidden()
+
+
 @pytest.fixture
 def proxied(site: Server) -> Iterator[str]:
     """The address of the page behind a reverse proxy that strips the prefix /faces."""
@@ -192,8 +205,9 @@ def test_long_lists_are_folded(page: Page, hopper: Path, tmp_path: Path) -> None
     page.set_input_files("#files", group)
     expect_summary(page, "8 faces in 1 photo")
     expect(page.locator(".face")).to_have_count(5)
-    page.get_by_role("button", name="Show all 8 faces").click()
+    page.get_by_role("button", name="Show all 8 faces").press("Enter")
     expect(page.locator(".face")).to_have_count(8)
+    expect(page.locator(".face").nth(5)).to_be_focused()
 
 
 def test_a_face_and_its_box_are_highlighted_together(page: Page) -> None:
@@ -231,9 +245,77 @@ def test_clear_removes_all_photos(page: Page, hopper: Path) -> None:
     expect_summary(page, "2 faces in 2 photos")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#result")).to_be_hidden()
-    expect(page.locator("#photos button")).to_have_count(2)
+    expect(page.locator("#photos button")).to_have_count(0)
     expect(page.locator("#strip")).to_be_hidden()
     expect(page.get_by_role("button", name="a group")).to_be_visible()
+
+
+# Holds what the page sends to v1/predict; goOn() lets it pass.
+HOLD_PREDICTIONS = """
+() => {
+const send = globalThis.fetch;
+const held = new Promise((done) => { globalThis.goOn = done; });
+globalThis.sent = 0;
+globalThis.fetch = async (url, options) => {
+  if (String(url).endsWith("v1/predict")) {
+    globalThis.sent += 1;
+    await held;
+  }
+  return send(url, options);
+};
+}
+"""
+
+
+@pytest.fixture
+def held(plain: Server, browser: Browser) -> Iterator[Page]:
+    """The page of a server that answers no photo before goOn()."""
+    opened = browser.new_page()
+    opened.goto(plain.url)
+    opened.evaluate(HOLD_PREDICTIONS)
+    yield opened
+    opened.close()
+
+
+def test_clear_ends_a_running_batch(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", [hopper, hopper, hopper])
+    expect_summary(held, "Looking at photo 1 of 3 …")
+    held.wait_for_function("globalThis.sent === 1")
+    held.get_by_role("button", name="Clear").click()
+    with held.expect_response("**/v1/predict"):
+        held.evaluate("globalThis.goOn()")
+    held.wait_for_timeout(500)
+    assert held.evaluate("globalThis.sent") == 1, "the other photos are not sent"
+    expect(held.locator("#strip")).to_be_hidden()
+    expect(held.locator("#result")).to_be_hidden()
+    expect_summary(held, "")
+
+
+def test_photos_added_to_a_running_batch_follow_it(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", [hopper, hopper])
+    expect_summary(held, "Looking at photo 1 of 2 …")
+    held.wait_for_function("globalThis.sent === 1")
+    held.set_input_files("#files", hopper)
+    held.wait_for_timeout(500)
+    assert held.evaluate("globalThis.sent") == 1, "one photo at a time"
+    held.evaluate("globalThis.goOn()")
+    expect_summary(held, "3 faces in 3 photos")
+
+
+def test_a_photo_in_progress_is_not_announced_as_without_a_face(held: Page, hopper: Path) -> None:
+    held.set_input_files("#files", hopper)
+    held.wait_for_function("globalThis.sent === 1")
+    expect(held.get_by_role("button", name=f"{hopper.name}: Looking …")).to_be_visible()
+    held.evaluate("globalThis.goOn()")
+    expect(held.get_by_role("button", name=f"{hopper.name}: 1 face")).to_be_visible()
+
+
+def test_a_thumbnail_keeps_the_keyboard_s_focus(page: Page, hopper: Path) -> None:
+    page.set_input_files("#files", [hopper, hopper])
+    expect_summary(page, "2 faces in 2 photos")
+    page.locator("#photos button").last.press("Enter")
+    expect(page.locator("#photos button").last).to_have_attribute("aria-current", "true")
+    expect(page.locator("#photos button").last).to_be_focused()
 
 
 def test_refused_files_are_sent_as_a_reduced_jpeg(
@@ -252,6 +334,17 @@ def test_refused_files_are_sent_as_a_reduced_jpeg(
         (expected,) = Detector().predict(large)
         assert record["faces"][0]["box"] == pytest.approx(expected.face.box, abs=40)
         page.close()
+
+
+def test_an_extremely_wide_image_does_not_stop_the_others(
+    page: Page, tmp_path: Path, hopper: Path
+) -> None:
+    wide = tmp_path / "wide.png"
+    wide.write_bytes(as_png(Image.new("RGB", (3000, 1))))
+    if page.locator("#modes").is_visible():
+        run_on(page, "server")
+    page.set_input_files("#files", [wide, hopper])
+    expect_summary(page, "1 face in 2 photos")
 
 
 def test_the_server_answers_images_the_browser_cannot_show(
@@ -294,6 +387,16 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
     assert reached[start : start + 5] == ["files", "camera", "happy", "sad", "group"]
 
 
+def test_the_focus_stays_when_what_has_it_is_hidden(page: Page) -> None:
+    page.get_by_role("button", name="a group").press("Enter")
+    expect(page.locator("#samples")).to_be_hidden()
+    expect(page.locator("#files")).to_be_focused()
+    expect_summary(page, "3 faces in 1 photo")
+    page.get_by_role("button", name="Clear").press("Enter")
+    expect(page.locator("#strip")).to_be_hidden()
+    expect(page.locator("#files")).to_be_focused()
+
+
 def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("s3cret-s3cret-s3cret\n")
@@ -305,6 +408,28 @@ def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: 
         page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
         page.keyboard.press("Enter")
         expect(page.locator("#headline")).to_have_text(re.compile("^1 face: "))
+        page.close()
+
+
+@pytest.mark.parametrize("wrong", ["wrong", "s€cret"])
+def test_the_key_s_form_stays_until_the_key_is_right(
+    browser: Browser, tmp_path: Path, wrong: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("s3cret-s3cret-s3cret\n")
+    with serving("--api-keys", keys) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        field = page.get_by_role("textbox", name="API key")
+        field.fill(wrong)
+        field.press("Enter")
+        expect(page.locator("#status.error")).to_contain_text("API key")
+        expect(field).to_be_focused()
+        field.fill("s3cret-s3cret-s3cret")
+        field.press("Enter")
+        expect(field).to_be_hidden()
+        expect_summary(page, "")
+        expect(page.locator("#files")).to_be_focused()
         page.close()
 
 
@@ -334,7 +459,7 @@ def test_the_camera_is_watched(page: Page, where: str) -> None:
         run_on(page, where)
     page.on("request", lambda request: sent.append(request.method))
     page.get_by_role("button", name="Use the camera").click()
-    expect(page.locator("#status")).to_have_text(
+    expect(page.locator("#people")).to_have_text(
         re.compile(r"^1: ((happy|sad) \d+ %|uncertain, happy \d+ %, sad \d+ %)$"), timeout=60_000
     )
     expect(page.locator("#view")).to_be_visible()
@@ -344,6 +469,16 @@ def test_the_camera_is_watched(page: Page, where: str) -> None:
     expect(page.locator("#photos li")).to_have_count(1)
     page.get_by_role("button", name="Stop the camera").click()
     expect(page.locator("#view")).not_to_be_visible()
+
+
+def test_the_camera_leaves_a_photo_s_summary(page: Page, hopper: Path) -> None:
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.set_input_files("#files", hopper)
+    expect_summary(page, "1 face in 1 photo")
+    page.wait_for_timeout(2500)  # What the camera shows is read aloud every two seconds.
+    expect_summary(page, "1 face in 1 photo")
+    expect(page.locator("#people")).to_have_text(re.compile(r"^\d+: "))
 
 
 # Remembers every stream that the page opens.
@@ -395,6 +530,36 @@ def test_a_camera_stopped_while_it_starts_stays_off(plain: Server, browser: Brow
     expect(page.locator("#trouble")).to_have_text("")
     expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
     page.close()
+
+
+def test_no_photo_is_taken_before_the_camera_shows_an_image(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          const allowed = new Promise((done) => { globalThis.allow = done; });
+          navigator.mediaDevices.getUserMedia = async (wanted) => {
+            await allowed;
+            return open(wanted);
+          };
+        }"""
+    )
+    page.locator("#camera").click()
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#status.error")).to_have_text("The camera shows no image yet.")
+    expect(page.locator("#strip")).to_be_hidden()
+    page.evaluate("globalThis.allow()")
+    expect(page.locator("#rate")).to_have_text(re.compile("frames/s"), timeout=60_000)
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#photos li")).to_have_count(1)
+
+
+def test_a_camera_needs_a_secure_address(page: Page) -> None:
+    """Over plain HTTP from another host, browsers offer no cameras."""
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.locator("#camera").click()
+    expect(page.locator("#status.error")).to_have_text(
+        "The camera cannot be used: browsers allow it only over HTTPS or on localhost."
+    )
 
 
 def test_a_busy_server_does_not_end_the_camera(plain: Server, browser: Browser) -> None:
@@ -720,6 +885,37 @@ def test_the_page_says_where_photos_go(page: Page, plain: Server, browser: Brows
         run_on(page, "server")
         page.reload()
         expect(page.locator("#promise")).to_contain_text("sent to this server")
+
+
+def test_blocked_storage_does_not_stop_the_page(page: Page) -> None:
+    blocked = """Object.defineProperty(window, "localStorage", {
+      get() { throw new DOMException("Access is denied for this document.", "SecurityError"); },
+    })"""
+    page.add_init_script(blocked)
+    page.reload()
+    expect(page.locator("#model")).to_have_text(re.compile("^happysad"))
+    where = "device" if page.locator("#modes").is_visible() else "server"
+    expect(page.locator("#promise")).to_contain_text(f"this {where}")
+    if where == "device":
+        run_on(page, "server")
+        expect(page.locator("#promise")).to_contain_text("sent to this server")
+
+
+@needs_runtime
+def test_only_a_chosen_mode_is_remembered(page: Page, site: Server) -> None:
+    """A server that gets the runtime between two visits."""
+
+    def without_runtime(route: Route) -> None:
+        answer = route.fetch()
+        text = re.sub('data-runtime="[^"]*"', 'data-runtime=""', answer.text())
+        route.fulfill(response=answer, body=text)
+
+    page.route(f"{site.url}/", without_runtime)
+    page.reload()
+    expect(page.locator("#promise")).to_contain_text("sent to this server")
+    page.unroute(f"{site.url}/")
+    page.reload()
+    expect(page.locator("#promise")).to_contain_text("stay on this device")
 
 
 def test_browsers_ask_for_changed_files(site: Server) -> None:

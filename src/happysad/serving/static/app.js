@@ -1,9 +1,10 @@
 // The page: photos and the camera in, labelled faces out.
 
-import { Camera, drawScaled } from "./camera.js";
+import { Camera, drawScaled, toJpeg } from "./camera.js";
 import { openDevice } from "./device.js";
-import { ResultView, describeFace, draw, headline, plural, toCsv, toRecord } from "./result.js";
-import { Refused, askServer, describeModel } from "./server.js";
+import { save } from "./downloads.js";
+import { ResultView, describeFace, draw, headline, plural } from "./result.js";
+import { askServer, describeModel } from "./server.js";
 
 const LONGEST = 1280; // Of photos as they are shown, pixels.
 const LONGEST_SENT = 2560; // Of photos that the server does not accept as they are.
@@ -11,27 +12,25 @@ const STORED_MODE = "happysad-mode";
 const $ = (id) => document.getElementById(id);
 const mode = () => new FormData($("where")).get("mode");
 const key = () => $("key").querySelector("input").value;
-const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
-const photos = []; // The newest first: { name, file, canvas, record, error }.
-const refused = new Set(); // Photos that failed for want of an API key.
+const photos = []; // Those on the page: { name, file, canvas, record, error, status, button }.
+let batch = []; // The photos being processed, one after another; clear() replaces it.
 let device; // The promise of the on-device models, once they were asked for.
 let threshold = 0.5;
 const view = new ResultView($("result"), () => threshold);
 
-/** Show a status, or have it only read aloud. */
-function say(text, isError = false, isShown = true) {
+function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
-  $("status").classList.toggle("spoken", !isShown);
 }
 
-function explain(error) {
-  if (error instanceof Refused && error.status === 401) {
-    $("key").hidden = false;
-    $("key").querySelector("input").focus();
-  }
-  return error.message || String(error);
+const messageOf = (error) => error.message || String(error);
+
+/** Open the form for an API key if that is what the server asks for. */
+function askForKey({ status }) {
+  if (status !== 401 || !$("key").hidden) return;
+  $("key").hidden = false;
+  $("key").querySelector("input").focus();
 }
 
 async function describe() {
@@ -47,10 +46,26 @@ function onDevice() {
   return device;
 }
 
-function changeMode() {
-  const here = mode() === "device";
-  localStorage.setItem(STORED_MODE, mode());
-  $("promise").textContent = here
+/** The mode chosen on an earlier visit; browsers may block storage. */
+function storedMode() {
+  try {
+    return localStorage.getItem(STORED_MODE);
+  } catch {
+    return null;
+  }
+}
+
+function storeMode() {
+  try {
+    localStorage.setItem(STORED_MODE, mode());
+  } catch {
+    // The next visit starts with the default.
+  }
+}
+
+/** Say where photos go. */
+function showPromise() {
+  $("promise").textContent = mode() === "device"
     ? "Photos stay on this device. The models, 12 MB with their runtime, are loaded once."
     : "Photos are sent to this server, which keeps and logs none of them.";
 }
@@ -81,22 +96,24 @@ function inPixelsOf({ width, height }, record) {
 }
 
 async function answer(photo) {
-  const { file } = photo;
-  const image = await createImageBitmap(file).catch(() => null);
+  photo.error = photo.status = undefined;
+  update(photo);
+  const image = await createImageBitmap(photo.file).catch(() => null);
   try {
     if (image) {
       photo.canvas = document.createElement("canvas");
       drawScaled(photo.canvas, image, image.width, image.height, LONGEST);
-      show(photo);
+      update(photo);
     }
-    photo.record = await ask(file, image);
-    photo.error = undefined;
+    photo.record = await ask(photo.file, image);
   } catch (error) {
-    photo.error = explain(error);
-    if (error.status === 401) refused.add(photo);
+    askForKey(error);
+    photo.error = messageOf(error);
+    photo.status = error.status;
   } finally {
     image?.close();
   }
+  update(photo);
 }
 
 function addPhotos(files) {
@@ -104,66 +121,63 @@ function addPhotos(files) {
 }
 
 async function answerAll(all) {
+  batch.push(...all);
+  if (batch.length > all.length) return; // They follow those in progress.
+  const current = batch;
   document.body.classList.add("busy");
-  let [faces, failed] = [0, 0];
-  for (const [i, photo] of all.entries()) {
-    say(all.length > 1 ? `Looking at photo ${i + 1} of ${all.length} …` : "Looking …");
-    if (!photos.includes(photo)) photos.unshift(photo);
-    show(photo);
+  for (const [i, photo] of current.entries()) {
+    say(current.length > 1 ? `Looking at photo ${i + 1} of ${current.length} …` : "Looking …");
+    if (!photos.includes(photo)) addToStrip(photo);
     await answer(photo);
-    show(photo);
-    faces += photo.record?.faces.length ?? 0;
-    failed += photo.error ? 1 : 0;
+    if (batch !== current) return; // Cleared in the meantime.
   }
-  say(`${plural(faces, "face")} in ${plural(all.length - failed, "photo")}` +
+  batch = [];
+  const done = [...new Set(current)]; // One that was refused may be in it twice.
+  const answered = done.filter(({ error }) => !error);
+  const failed = done.length - answered.length;
+  const faces = answered.flatMap(({ record }) => record.faces);
+  say(`${plural(faces.length, "face")} in ${plural(answered.length, "photo")}` +
     (failed ? `; ${failed} without an answer` : ""), failed > 0);
+}
+
+/** Add a photo to the strip, the newest first. */
+function addToStrip(photo) {
+  const [item, button, small] = ["li", "button", "canvas"].map((name) => document.createElement(name));
+  [small.width, small.height] = [176, 132];
+  button.type = "button";
+  button.append(small);
+  button.addEventListener("click", () => show(photo));
+  item.append(button);
+  photo.button = button;
+  photos.push(photo);
+  $("photos").prepend(item);
+  $("strip").hidden = false;
+}
+
+/** Redraw a photo's thumbnail, and show the photo; not one that was cleared. */
+function update(photo) {
+  if (!photos.includes(photo)) return;
+  const { name, canvas, record, error, button } = photo;
+  if (canvas) {
+    const scale = Math.max(176 / canvas.width, 132 / canvas.height);
+    const [width, height] = [canvas.width * scale, canvas.height * scale];
+    button.firstChild.getContext("2d").drawImage(canvas, (176 - width) / 2, (132 - height) / 2, width, height);
+  }
+  button.classList.toggle("failed", Boolean(error));
+  button.setAttribute("aria-label", `${name}: ${error ?? headline(record)}`);
+  show(photo);
 }
 
 function show(photo) {
   view.show(photo);
-  $("strip").hidden = false;
-  $("photos").replaceChildren(...photos.map((each) => {
-    const [item, button, small] = ["li", "button", "canvas"].map((name) => document.createElement(name));
-    [small.width, small.height] = [176, 132];
-    if (each.canvas) {
-      const scale = Math.max(176 / each.canvas.width, 132 / each.canvas.height);
-      const [width, height] = [each.canvas.width * scale, each.canvas.height * scale];
-      small.getContext("2d").drawImage(each.canvas, (176 - width) / 2, (132 - height) / 2, width, height);
-    }
-    if (each.error) button.className = "failed";
-    button.type = "button";
-    button.setAttribute("aria-label", `${each.name}: ${each.error ?? headline(each.record?.faces ?? [])}`);
-    button.setAttribute("aria-current", String(each === photo));
-    button.append(small);
-    button.addEventListener("click", () => show(each));
-    item.append(button);
-    return item;
-  }));
-}
-
-function save(kind) {
-  const { name, canvas, record } = view.photo;
-  const saved = toRecord(view.photo);
-  const stem = name.replace(/\.\w+$/, "");
-  const download = (blob, suffix) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${stem}.${suffix}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  };
-  if (kind === "csv") download(new Blob([toCsv(saved)], { type: "text/csv" }), "csv");
-  if (kind === "json") download(new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" }), "json");
-  if (kind === "image" && canvas) {
-    const copy = document.createElement("canvas");
-    draw(copy, canvas, record);
-    toJpeg(copy, 0.92).then((blob) => download(blob, "faces.jpg"));
-  }
+  for (const each of photos) each.button.setAttribute("aria-current", String(each === photo));
 }
 
 function clear() {
+  $("files").focus(); // Before the button is hidden.
   photos.length = 0;
-  refused.clear();
+  batch = [];
+  $("photos").replaceChildren();
   $("result").hidden = $("strip").hidden = true;
   document.body.classList.toggle("busy", camera.isOn);
   say("");
@@ -171,6 +185,7 @@ function clear() {
 
 function showCamera(on) {
   $("live").hidden = !on;
+  $("people").textContent = "";
   document.body.classList.toggle("busy", on || photos.length > 0);
   $("camera").textContent = on ? "Stop the camera" : "Use the camera";
   $("camera").setAttribute("aria-pressed", String(on));
@@ -181,22 +196,29 @@ const camera = new Camera(
   {
     ask: async (frame) => (mode() === "device" ? (await onDevice())(frame) : askServer(await toJpeg(frame, 0.85), key())),
     threshold: () => threshold,
-    onStatus: (faces) => say(faces.length ? faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`).join("; ") : "No face detected.", false, false),
+    onStatus: (faces) => {
+      const people = faces.map((face) => `${face.person}: ${describeFace(face, threshold)}`);
+      $("people").textContent = people.join("; ") || "No face detected.";
+    },
     onEnd: (reason, isError) => { showCamera(false); say(reason, isError); },
   },
 );
 
-$("where").addEventListener("change", changeMode);
+$("where").addEventListener("change", () => {
+  storeMode();
+  showPromise();
+});
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  $("key").hidden = true;
   describe().then(
     () => {
-      const again = [...refused];
-      refused.clear();
+      $("files").focus(); // Before the form is hidden.
+      $("key").hidden = true;
+      say("");
+      const again = photos.filter(({ status }) => status === 401);
       if (again.length) answerAll(again);
     },
-    (error) => say(explain(error), true),
+    (error) => say(messageOf(error), true),
   );
 });
 $("files").addEventListener("change", ({ target }) => {
@@ -206,18 +228,22 @@ $("files").addEventListener("change", ({ target }) => {
 $("camera").addEventListener("click", () => {
   if (camera.isOn) return camera.stop();
   showCamera(true);
+  if (!batch.length) say("");
   camera.start();
 });
 $("cameras").addEventListener("change", ({ target }) => camera.start(target.value));
 $("snapshot").addEventListener("click", async () => {
+  if (!camera.frame) return say("The camera shows no image yet.", true);
   const blob = await toJpeg(camera.frame, 0.92);
   addPhotos([new File([blob], `photo ${new Date().toLocaleTimeString()}.jpg`, { type: "image/jpeg" })]);
 });
 $("samples").addEventListener("click", async ({ target }) => {
   const name = target.closest("button")?.dataset.sample;
   if (!name) return;
-  const response = await fetch(`samples/${name}.jpg`);
-  addPhotos([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+  const blob = await fetch(`samples/${name}.jpg`).then((response) => response.ok && response.blob()).catch(() => null);
+  if (!blob) return say("The sample cannot be loaded from the server.", true);
+  $("files").focus(); // Before the samples are hidden.
+  addPhotos([new File([blob], `${name}.jpg`, { type: "image/jpeg" })]);
 });
 $("enlarge").addEventListener("click", () => {
   const { name, canvas, record } = view.photo;
@@ -227,7 +253,7 @@ $("enlarge").addEventListener("click", () => {
   $("large").showModal();
 });
 $("large").addEventListener("click", () => $("large").close());
-$("downloads").addEventListener("click", ({ target }) => save(target.dataset.save));
+$("downloads").addEventListener("click", ({ target }) => save(view.photo, target.dataset.save));
 $("clear").addEventListener("click", clear);
 $("drop").addEventListener("click", ({ target }) => {
   if (!target.closest("button, label, input")) $("files").click();
@@ -250,11 +276,11 @@ document.addEventListener("paste", ({ clipboardData, target }) => {
 
 const hasRuntime = document.documentElement.dataset.runtime !== "";
 $("modes").hidden = !hasRuntime;
-const wanted = hasRuntime ? localStorage.getItem(STORED_MODE) ?? "device" : "server";
+const wanted = hasRuntime ? storedMode() ?? "device" : "server";
 $("where").querySelector(`[value=${wanted}]`).checked = true;
-changeMode();
+showPromise();
 // Relative, as every address here: behind a proxy the page may have a path of its own.
 const predictUrl = new URL("v1/predict", document.baseURI).href;
 $("curl").textContent = `curl ${predictUrl} -H "Content-Type: image/jpeg" --data-binary @photo.jpg`;
 $("python").textContent = `import httpx\n\nwith open("photo.jpg", "rb") as file:\n    record = httpx.post(\n        "${predictUrl}", content=file.read(), headers={"Content-Type": "image/jpeg"}\n    ).json()`;
-describe().catch(explain);
+describe().catch(askForKey);

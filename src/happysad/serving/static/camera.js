@@ -50,7 +50,7 @@ export class Camera {
     Object.assign(this, { elements, ask, threshold, onStatus, onEnd });
     this.stream = null;
     this.starting = null;
-    this.frame = document.createElement("canvas");
+    this.frame = null; // A canvas with the latest frame, while the camera shows any.
   }
 
   get isOn() {
@@ -65,6 +65,7 @@ export class Camera {
     this.release();
     let stream;
     try {
+      if (!navigator.mediaDevices) throw new Error("browsers allow it only over HTTPS or on localhost.");
       const video = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
       stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
       if (this.starting !== attempt) {
@@ -97,7 +98,7 @@ export class Camera {
       track.onended = null;
       track.stop();
     });
-    this.stream = null;
+    this.stream = this.frame = null;
     this.elements.video.srcObject = null;
   }
 
@@ -115,6 +116,7 @@ export class Camera {
     const [tracker, points] = [new Tracker(), new Map()];
     const times = [];
     let told = 0;
+    this.frame = document.createElement("canvas");
     while (this.stream === stream) {
       drawScaled(this.frame, video, video.videoWidth, video.videoHeight, LONGEST);
       try {
@@ -162,16 +164,18 @@ export class Camera {
   }
 }
 
-/** Draw an image or a video frame onto a canvas, on white, at most `longest` pixels on its longer side. */
+/** Draw an image or a video frame onto a canvas, on white, with 1 to `longest` pixels on each side. */
 export function drawScaled(canvas, source, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
+  canvas.width = Math.max(1, Math.round(width * scale));
+  canvas.height = Math.max(1, Math.round(height * scale));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
+
+export const toJpeg = (canvas, quality) => new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 
 /** Draw the last minute: for each person, points of [milliseconds, P(happy) − P(sad)]. */
 function drawTimeline(canvas, points, now) {

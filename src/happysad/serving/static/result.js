@@ -3,10 +3,6 @@
 const LABELS = ["happy", "sad", "uncertain"];
 const FOLDED = 5;
 const PARTS = ["happy", "neither", "sad"];
-const COLUMNS = [
-  "path", "status", "face", "label", "probability", "happy", "sad", "neither",
-  "left", "top", "width", "height", "confidence", "error",
-];
 
 export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -21,8 +17,10 @@ export function describeFace({ label, scores }, threshold = 1) {
   return `uncertain${doubt}, happy ${percent(scores.happy)}, sad ${percent(scores.sad)}`;
 }
 
-/** "3 faces: 2 happy, 1 uncertain". */
-export function headline(faces) {
+/** "3 faces: 2 happy, 1 uncertain"; without a record, the photo is still being processed. */
+export function headline(record) {
+  if (!record) return "Looking …";
+  const { faces } = record;
   if (!faces.length) return "No face found";
   const counts = LABELS.map((label) => [faces.filter((face) => face.label === label).length, label]);
   const parts = counts.filter(([count]) => count).map(([count, label]) => `${count} ${label}`);
@@ -88,18 +86,19 @@ export class ResultView {
     this.image = root.querySelector("#image");
     this.image.addEventListener("mousemove", (event) => this.light(this.faceAt(event)));
     this.image.addEventListener("mouseleave", () => this.light(-1));
-    root.querySelector("#more").addEventListener("click", () => this.list(Infinity));
+    root.querySelector("#more").addEventListener("click", () => {
+      this.list(Infinity);
+      root.querySelectorAll(".face")[FOLDED].focus(); // The button is hidden now.
+    });
   }
 
   show(photo) {
     this.photo = photo;
     const { name, canvas, record, error } = photo;
-    const faces = record?.faces ?? [];
     this.root.hidden = false;
     this.root.querySelector("#name").textContent = name;
     const title = this.root.querySelector("#headline");
-    const answer = record ? headline(faces) : "Looking …";
-    title.textContent = error ? "No answer" : answer;
+    title.textContent = error ? "No answer" : headline(record);
     title.classList.toggle("error", Boolean(error));
     this.root.querySelector("#problem").textContent = error ? `${error[0].toUpperCase()}${error.slice(1)}` : "";
     this.root.classList.toggle("bare", !canvas);
@@ -162,21 +161,4 @@ export function draw(target, canvas, record, lit = -1) {
   const context = target.getContext("2d");
   context.drawImage(canvas, 0, 0);
   if (record) outline(context, record.faces, { scale: canvas.width / record.width, lit });
-}
-
-/** The record of a photo as it is downloaded; of one that could not be answered, its error. */
-export function toRecord({ name, record, error }) {
-  const failed = { schema: 2, path: name, status: "error", width: null, height: null, faces: [], error };
-  return record ? { ...record, path: name } : failed;
-}
-
-/** A record as CSV, with the columns and rows of `happysad predict --csv`. */
-export function toCsv({ path, status, faces, error }) {
-  const rows = faces.map(({ label, probability, scores, box, confidence }, i) => [
-    path, status, i + 1, label, probability, scores.happy, scores.sad, scores.neither,
-    ...box.map((v) => v.toFixed(1)), confidence, "",
-  ]);
-  if (!rows.length) rows.push([path, status, ...Array(COLUMNS.length - 3).fill(""), error ?? ""]);
-  const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  return [COLUMNS, ...rows].map((row) => `${row.map(quoted).join(",")}\r\n`).join("");
 }

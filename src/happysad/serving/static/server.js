@@ -11,6 +11,8 @@ export class Refused extends Error {
 }
 
 async function request(path, options, key) {
+  // A header with other characters cannot be sent.
+  if (/[^ -~]/.test(key)) throw new Refused(401, "This API key is wrong: keys consist of ASCII characters.");
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   const response = await fetch(path, { ...options, headers }).catch(() => {
     throw new Refused(0, "The server cannot be reached.", 1);
