@@ -106,19 +106,18 @@ def scan(
 
 
 def check_outside(folder: Path, out: Path) -> None:
-    """Check that an output folder is not inside a dataset's class folder, where charts would count.
+    """Check that an output folder is not the dataset's folder or inside it.
+
+    Charts there would count as faces, or as images without a class.
 
     Raises:
         DatasetError: It is.
     """
-    inner, outer = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
-    if inner != outer and inner.is_relative_to(outer):
-        first = inner.relative_to(outer).parts[0]
-        if first == OTHER or class_number(first) is not None:
-            raise DatasetError(
-                f"{out}: is inside {folder / first}, where charts would count as faces; give "
-                "another --out"
-            )
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise DatasetError(
+            f"{out}: is inside the dataset {folder}, where charts would count as faces; give "
+            "another --out"
+        )
 
 
 def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> list[Sample]:
