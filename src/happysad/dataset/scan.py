@@ -13,7 +13,7 @@ from happysad.dataset.tables import match_rows, read_table
 from happysad.dataset.votes import Shares, read_shares
 from happysad.errors import DatasetError
 from happysad.prediction import LABELS
-from happysad.sources import is_image_file
+from happysad.sources import IGNORED, NO_IMAGES, find_images, is_image_file
 
 OTHER: Final = "other"
 """Optional folder of a dataset for faces that are neither happy nor sad: ``other/<emotion>/``."""
@@ -42,11 +42,8 @@ class Sample:
 def classes(folder: Path) -> tuple[str, ...]:
     """Return a dataset's class names by number: sad, happy, and other/angry, …, sorted."""
     other = folder / OTHER
-    found = other.iterdir() if other.is_dir() else []
-    emotions = sorted(
-        f"{OTHER}/{e.name}" for e in found if e.is_dir() and not e.name.startswith(".")
-    )
-    return (*LABELS, *emotions)
+    found = _visible(other) if other.is_dir() else []
+    return (*LABELS, *(f"{OTHER}/{entry.name}" for entry in found if entry.is_dir()))
 
 
 def scan(
@@ -58,13 +55,14 @@ def scan(
 ) -> list[Sample]:
     """List the images below `happy/` and `sad/`, and optionally those below `other/`.
 
-    Class folders may have any of the `NAMES` and contain subfolders. Hidden files and folders are
-    ignored. Symbolic links are followed, each folder once.
+    Class folders may have any of the `NAMES` and contain subfolders. They are searched as by
+    `find_images`.
 
     Args:
         folder: The dataset's folder.
         group_pattern: A regular expression searched for in each file name. Its first capture
-            group, or the whole match, is the image's group; files without a match have no group.
+            group, or the whole match, is the image's group; files without a match, or with an
+            empty one, have no group.
             Default: groups are read from `groups.csv`, if the folder has one.
         others: Also list the faces below `other/<emotion>/`.
         exclude: A CSV file with the column ``path``: images of the folder that are not listed.
@@ -74,15 +72,15 @@ def scan(
 
     Raises:
         DatasetError: The folder is missing, empty, lacks a class or contains an unknown class, or
-            the groups, the votes or ``exclude`` cannot be read.
+            a folder in it, the groups, the votes or ``exclude`` cannot be read.
     """
     if not folder.is_dir():
         raise DatasetError(
             f"{folder}: no such folder; give one with the subfolders happy/ and sad/"
         )
     samples = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name == OTHER:
+    for entry in _visible(folder):
+        if entry.name == OTHER:
             continue
         label = class_number(entry.name) if entry.is_dir() else None
         if label is not None:
@@ -90,6 +88,7 @@ def scan(
         else:
             _refuse_images(folder, entry)
     if others:
+        _refuse_images_of_no_emotion(folder / OTHER)
         for label, name in list(enumerate(classes(folder)))[len(LABELS) :]:
             samples += [Sample(path, label) for path in images_below(folder / name)]
     samples.sort(key=lambda sample: sample.path)
@@ -136,28 +135,47 @@ def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> 
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder.
+    """Yield the image files below a folder, found by `find_images`.
 
-    Hidden files and folders are ignored; links are followed, each folder once.
+    Raises:
+        DatasetError: A folder cannot be read.
     """
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and is_image_file(Path(parent, name)):
-                yield Path(parent, name)
+    for found in find_images([str(folder)]):
+        if found.problem == NO_IMAGES:
+            return
+        if found.problem:
+            raise DatasetError(
+                f"{found.path}: {found.problem}; correct its permissions, or move it elsewhere"
+            )
+        yield Path(found.path)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return a folder's sorted entries without hidden files and thumbnails."""
+    visible = (
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name not in IGNORED
+    )
+    # Paths sort differently on Windows, and classes are numbered in this order.
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _refuse_images_of_no_emotion(other: Path) -> None:
+    for entry in _visible(other) if other.is_dir() else []:
+        if entry.is_file() and is_image_file(entry):
+            raise DatasetError(
+                f"{entry}: an image outside {OTHER}/<emotion>/; move it into a folder such as "
+                f"{other / 'neutral'}"
+            )
 
 
 def _refuse_images(folder: Path, entry: Path) -> None:
     """Raise an error for images outside the class folders, whose label is unknown."""
     if entry.is_file() and is_image_file(entry):
         raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
-    if not entry.is_dir() or next(images_below(entry), None) is None:
+    # A folder that cannot be read, such as lost+found, is none of the classes.
+    if not entry.is_dir() or all(found.problem for found in find_images([str(entry)])):
         return
     if any(class_number(inner.name) is not None for inner in entry.iterdir()):
         raise DatasetError(
@@ -191,16 +209,14 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
             f"group pattern {group_pattern!r} is not a valid regular expression: {error}"
         ) from error
     first = 1 if pattern.groups else 0
-    matches = [pattern.search(sample.path.name) for sample in samples]
-    if not any(matches):
+    matches = (pattern.search(sample.path.name) for sample in samples)
+    groups = [match[first] or None if match else None for match in matches]
+    if not any(groups):
         raise DatasetError(
-            f"group pattern {group_pattern!r} matches no file name, "
-            f"for example not {samples[0].path.name!r}"
+            f"group pattern {group_pattern!r} matches no file name, or none of its characters; for "
+            f"example not {samples[0].path.name!r}"
         )
-    return [
-        replace(sample, group=match[first] if match else None)
-        for sample, match in zip(samples, matches, strict=True)
-    ]
+    return [replace(sample, group=group) for sample, group in zip(samples, groups, strict=True)]
 
 
 def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
