@@ -357,7 +357,7 @@ def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> No
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(image(number))
     (folder / "groups.csv").write_text("path,group\nfeliz/a.png,anna\nc.png,bert\nd.png,carl\n")
-    (folder / "votes.csv").write_text("path,happy,sad,tired\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
+    (folder / "votes.csv").write_text("path,happy,sad,calm\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
     labels = {"feliz": 1, "triste": 0}
 
     done = import_dataset(source, out, labels=labels, others=True)

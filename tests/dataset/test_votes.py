@@ -83,6 +83,7 @@ def test_bad_rows_are_refused_by_line(folder: Path, row: str, message: str) -> N
         ("file,happy", "columns 'file', 'happy'; needed: path"),
         ("path,happy,happy", "column 'happy' occurs twice"),
         ("path,label", "no column of votes for happy or sad"),
+        ("path,happy,sad,neutral,total", "column 'total' is not a known answer; remove it, or"),
     ],
 )
 def test_bad_headers_are_refused(folder: Path, header: str, message: str) -> None:

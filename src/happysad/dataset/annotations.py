@@ -5,15 +5,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from happysad.dataset.names import NAMES, class_number
+from happysad.dataset.names import class_number
 from happysad.dataset.tables import Row, read_table
-from happysad.dataset.votes import NEITHER, NO_ANSWER, parse_votes
+from happysad.dataset.votes import ANSWERS, NO_ANSWER, parse_votes
 from happysad.errors import DatasetError
 
 _PATHS: Final = ("path", "file", "image", "filename", "image name")
 _LABELS: Final = ("label", "choice", "sentiment", "emotion")
 _ANNOTATORS: Final = ("annotator", "annotation_id", "rater", "worker")
-_ANSWERS: Final = {*NAMES, *NEITHER, *NO_ANSWER}
 # FER+'s names count the rows of fer2013.csv from 0; imported images are numbered from 1.
 _FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
 
@@ -23,7 +22,8 @@ def read_annotations(table: Path) -> list[Row]:
 
     Supported are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
     row per judgement: path, label and, if there are several people, annotator. Columns of counts
-    must have the name of a known answer; a label may be any word, and columns of text are ignored.
+    must have the name of a known answer; labels of other names count as neither, and columns of
+    text are ignored.
 
     Args:
         table: A CSV file with a column path, file, image, filename or Image name.
@@ -52,10 +52,10 @@ def read_annotations(table: Path) -> list[Row]:
             f"{table}: no column of votes for happy or sad; name them so, or give path,label"
         )
     # Counted as votes, an age or a row number would outweigh all others.
-    if unknown := [name for name in answers if name.casefold() not in _ANSWERS]:
+    if unknown := [name for name in answers if name.casefold() not in ANSWERS]:
         raise DatasetError(
             f"{table}: column {unknown[0]!r} has numbers and is not a known answer; remove it, or "
-            f"rename it to one of {', '.join(sorted(_ANSWERS))}"
+            f"rename it to one of {', '.join(sorted(ANSWERS))}"
         )
     found = []
     for row in rows:
@@ -86,7 +86,7 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
                 )
             judged[key] = row.line
         lines.setdefault(name, row.line)
-        counts[name][answer] += 1
+        counts[name][answer if answer.casefold() in ANSWERS else "neither"] += 1
     return [
         Row(lines[name], {"path": name, **{answer: str(n) for answer, n in answers.items()}})
         for name, answers in counts.items()
