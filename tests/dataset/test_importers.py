@@ -17,6 +17,7 @@ from PIL import Image
 from happysad.dataset.importers import import_dataset, parse_labels
 from happysad.dataset.scan import scan
 from happysad.errors import DatasetError
+from happysad.evaluation.slices import read_column
 from happysad.image import read_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "fer2013"
@@ -356,7 +357,9 @@ def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> No
     for number, name in enumerate(("feliz/a", "feliz/b", "triste/c", "other/calm/d")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(image(number))
-    (folder / "groups.csv").write_text("path,group\nfeliz/a.png,anna\nc.png,bert\nd.png,carl\n")
+    (folder / "groups.csv").write_text(
+        "path,group,camera\nfeliz/a.png,anna,old\nc.png,bert,new\nd.png,carl,\nb.png,,new\n"
+    )
     (folder / "votes.csv").write_text("path,happy,sad,calm\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
     labels = {"feliz": 1, "triste": 0}
 
@@ -370,6 +373,7 @@ def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> No
         "c": ("bert", None),
         "d": ("carl", (0.25, 0.25, 0.5)),
     }
+    assert read_column(out / "training", ["happy/a.png", "happy/b.png"], "camera") == ["old", "new"]
     assert import_dataset(source, tmp_path / "two", labels=labels).voted == 1
 
     (folder / "votes.csv").write_text("path,label\na.png,happy\n")

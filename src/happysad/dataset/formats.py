@@ -51,7 +51,7 @@ class Row:
         split: Name of the split.
         name: Name of the image in the source; untrusted.
         read: Returns the image file's bytes; raises `ImageError` or `OSError`.
-        group: The image's group, if the source states one.
+        groups: The image's row of groups.csv, column → cell; empty if the source states no group.
         votes: Answer → count or share of votes, as written; empty if the source states none.
     """
 
@@ -61,7 +61,7 @@ class Row:
     split: str
     name: str
     read: Callable[[], bytes]
-    group: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
     votes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -155,7 +155,7 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
         split=split_name(cells.get("split")),
         name=cells["path"],
         read=lambda: _file(source.parent / cells["path"]),
-        group=cells.get("group") or None,
+        groups={"group": cells["group"]} if cells.get("group") else {},
     )
 
 
@@ -163,25 +163,25 @@ def _open_folder(source: Path, with_votes: bool) -> tuple[int, Iterator[Row]]:
     paths = sorted(images_below(source))
     if not paths:
         raise DatasetError(f"{source}: neither a .parquet file nor an image in this folder")
-    groups: dict[Path, str] = {}
+    groups: dict[Path, dict[str, str]] = {}
     votes: dict[Path, dict[str, str]] = {}
     splits = [path for path in source.iterdir() if path.name.casefold() in _SPLIT_FOLDERS]
     for folder in (source, *sorted(splits)):
         inside = [path for path in paths if path.is_relative_to(folder)]
         names = [path.relative_to(folder).as_posix() for path in inside]
         if (folder / GROUPS_FILE).is_file():
-            groups |= {inside[i]: group for i, group in read_groups(folder, names).items()}
+            groups |= {inside[i]: cells for i, cells in read_groups(folder, names).items()}
         if with_votes and (folder / VOTES_FILE).is_file():
             votes |= {inside[i]: cells for i, cells in read_votes(folder, names).items()}
     rows = (
-        _folder_row(source, number, path, groups.get(path), votes.get(path, {}))
+        _folder_row(source, number, path, groups.get(path, {}), votes.get(path, {}))
         for number, path in enumerate(paths, start=1)
     )
     return len(paths), rows
 
 
 def _folder_row(
-    source: Path, number: int, path: Path, group: str | None, votes: dict[str, str]
+    source: Path, number: int, path: Path, groups: dict[str, str], votes: dict[str, str]
 ) -> Row:
     relative = path.relative_to(source)
     *folders, _ = relative.parts
@@ -198,7 +198,7 @@ def _folder_row(
         split=split_name(split),
         name=relative.as_posix(),
         read=lambda: _file(path),
-        group=group,
+        groups=groups,
         votes=votes,
     )
 

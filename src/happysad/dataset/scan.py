@@ -100,7 +100,8 @@ def scan(
         samples = _grouped_by_pattern(samples, group_pattern)
     elif (folder / GROUPS_FILE).is_file():
         groups = read_groups(folder, names)
-        samples = [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
+        for index, cells in groups.items():
+            samples[index] = replace(samples[index], group=cells["group"] or None)
     return samples if exclude is None else without_excluded(folder, samples, exclude)
 
 
@@ -219,7 +220,7 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
     return [replace(sample, group=group) for sample, group in zip(samples, groups, strict=True)]
 
 
-def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
+def read_groups(folder: Path, names: Sequence[str]) -> dict[int, dict[str, str]]:
     """Read a folder's groups.csv.
 
     Args:
@@ -227,11 +228,11 @@ def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
         names: The images' paths relative to the folder, with forward slashes.
 
     Returns:
-        Index in ``names`` → group; images without a group are missing.
+        Index in ``names`` → column → cell, without the column ``path``. The group may be empty.
 
     Raises:
         DatasetError: The file cannot be read, or a row is wrong; see `match_rows`.
     """
     path = folder / GROUPS_FILE
     rows = match_rows(path, read_table(path, ("path", "group")), names)
-    return {index: row.cells["group"] for index, row in rows.items() if row.cells["group"]}
+    return {index: row.values() for index, row in rows.items()}

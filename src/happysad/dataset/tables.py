@@ -4,12 +4,13 @@ import csv
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from happysad.errors import DatasetError
+from happysad.files import atomic_csv
 from happysad.sources import find_images
 
 # The largest limit that csv accepts on every system; cells may hold whole images.
@@ -27,6 +28,10 @@ class Row:
 
     line: int
     cells: dict[str, str]
+
+    def values(self) -> dict[str, str]:
+        """Return the cells without the path."""
+        return {name: cell for name, cell in self.cells.items() if name != "path"}
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -64,6 +69,21 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise DatasetError(f"{path}: is not UTF-8; save it as UTF-8 CSV") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: is not a valid CSV file ({error})") from error
+
+
+def write_table(
+    path: Path, rows: Sequence[tuple[str, Mapping[str, str]]], missing: str = ""
+) -> None:
+    """Write a table that `read_table` reads.
+
+    Args:
+        path: The file.
+        rows: Path of an image, and column → cell.
+        missing: The cell of a column that a row lacks.
+    """
+    columns = dict.fromkeys(name for _, cells in rows for name in cells)
+    lines = ((name, *(cells.get(each, missing) for each in columns)) for name, cells in rows)
+    atomic_csv(path, ("path", *columns), lines)
 
 
 def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def read_votes(folder: Path, names: Sequence[str]) -> dict[int, dict[str, str]]:
     found = {}
     for index, row in _read(path, names).items():
         _shares(path, row)  # Raises where a cell is wrong.
-        found[index] = {name: cell for name, cell in row.cells.items() if name != "path"}
+        found[index] = row.values()
     return found
 
 
