@@ -13,7 +13,6 @@ from happysad.errors import DatasetError
 _PATHS: Final = ("path", "file", "image", "filename", "image name")
 _LABELS: Final = ("label", "choice", "sentiment", "emotion")
 _ANNOTATORS: Final = ("annotator", "annotation_id", "rater", "worker")
-# FER+'s names count the rows of fer2013.csv from 0; imported images are numbered from 1.
 _FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
 
 
@@ -62,8 +61,19 @@ def read_annotations(table: Path) -> list[Row]:
         given = {name: row.cells[name] for name in answers if row.cells[name]}
         votes = {n: parse_votes(table, row.line, n, cell) for n, cell in given.items()}
         if any(count for name, count in votes.items() if _counts(name)):
-            found.append(Row(row.line, {"path": _name(row.cells[path]), **given}))
+            found.append(Row(row.line, {"path": row.cells[path], **given}))
     return found
+
+
+def rename_ferplus(rows: list[Row]) -> list[Row]:
+    """Replace FER+'s names of images by those that importing fer2013.csv gives them."""
+    renamed = []
+    for row in rows:
+        if ferplus := _FERPLUS_NAME.fullmatch(row.cells["path"]):
+            # FER+ counts the rows of fer2013.csv from 0; imported images are numbered from 1.
+            row = Row(row.line, row.cells | {"path": f"{int(ferplus[1]) + 1:06d}"})
+        renamed.append(row)
+    return renamed
 
 
 def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str | None) -> list[Row]:
@@ -72,7 +82,7 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
     lines: dict[str, int] = {}
     judged: dict[tuple[str, str], int] = {}
     for row in rows:
-        name, answer = _name(row.cells[path]), row.cells[label]
+        name, answer = row.cells[path], row.cells[label]
         if not answer:
             raise DatasetError(
                 f"{table}, line {row.line}: no {label}; fill it in or remove the row"
@@ -92,11 +102,6 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
         for name, answers in counts.items()
         if any(map(_counts, answers))
     ]
-
-
-def _name(path: str) -> str:
-    ferplus = _FERPLUS_NAME.fullmatch(path)
-    return f"{int(ferplus[1]) + 1:06d}" if ferplus else path
 
 
 def _counts(answer: str) -> bool:

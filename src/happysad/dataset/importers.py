@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
-from happysad.dataset.annotations import read_annotations
+from happysad.dataset.annotations import read_annotations, rename_ferplus
 from happysad.dataset.formats import Row, open_source
 from happysad.dataset.names import class_number
 from happysad.dataset.scan import GROUPS_FILE, OTHER
@@ -170,7 +170,9 @@ def _import_row(
 def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> _Cells:
     """Return each written image with votes, and its votes by answer."""
     names = [row.name for row, _ in images]
-    matches = match_rows(table, rows, names, partial=True)
+    matches = match_rows(table, rows, names, partial=True) or match_rows(
+        table, rename_ferplus(rows), names, partial=True
+    )
     if not matches:
         raise DatasetError(
             f"{table}: no row matches an image; names are such as {rows[0].cells['path']!r} there "

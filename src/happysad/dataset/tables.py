@@ -24,10 +24,12 @@ class Row:
     Attributes:
         line: Its line in the file, from 1.
         cells: Column name → cell, both without surrounding blanks.
+        written: The cell ``path`` as it is written.
     """
 
     line: int
     cells: dict[str, str]
+    written: str = ""
 
     def values(self) -> dict[str, str]:
         """Return the cells without the path."""
@@ -60,8 +62,9 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
                     )
                 padded = [*cells, *[""] * (len(header) - len(cells))]
                 if any(cells):
-                    stripped = (cell.strip() for cell in padded)
-                    rows.append(Row(reader.line_num, dict(zip(header, stripped, strict=True))))
+                    row = dict(zip(header, padded, strict=True))
+                    stripped = {name: cell.strip() for name, cell in row.items()}
+                    rows.append(Row(reader.line_num, stripped, row.get("path", "")))
             return rows
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
@@ -108,7 +111,8 @@ def match_rows(
 ) -> dict[int, Row]:
     """Find each row's image by the column ``path``.
 
-    Paths are absolute or relative to the dataset's folder. Backslashes, Unicode forms and a leading
+    Paths are absolute or relative to the dataset's folder. Except where an image has just the name
+    that is written, surrounding blanks are removed, and backslashes, Unicode forms and a leading
     ``./`` are normalised; letter case and folders matter only where a path would otherwise be
     ambiguous. Rows of other images in the folder, such as those below other/, are ignored.
 
@@ -131,6 +135,7 @@ def match_rows(
             by_key[key].append(index)
     counts = Counter(map(_plain, names))
     exact = {_plain(name): i for i, name in enumerate(names) if counts[_plain(name)] == 1}
+    as_written = {name: index for index, name in enumerate(names)}
 
     def find(name: str) -> list[int]:
         return [exact[name]] if name in exact else by_key.get(name.casefold(), [])
@@ -140,7 +145,8 @@ def match_rows(
     found: dict[int, Row] = {}
     for row in rows:
         where, given = f"{path}, line {row.line}", _plain(row.cells["path"])
-        matches = find(given)
+        same = as_written.get(row.written, as_written.get(row.cells["path"]))
+        matches = find(given) if same is None else [same]
         if not matches and partial:
             continue
         if not matches:
