@@ -187,6 +187,33 @@ def test_a_table_of_paths_with_groups_and_splits(tmp_path: Path) -> None:
     assert {s.group for s in scan(tmp_path / "out" / "validation")} == {None}
 
 
+def test_a_table_of_paths_from_another_system(tmp_path: Path) -> None:
+    for name in ("a/1.png", unicodedata.normalize("NFD", "é.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(image(len(name)))
+    rows = [(r"a\1.png", "happy"), (unicodedata.normalize("NFC", "é.png"), "sad")]
+    done = import_dataset(write_csv(tmp_path / "faces.csv", "path,label", rows), tmp_path / "out")
+    assert done.counts.total() == 2 and not done.bad
+
+
+def test_a_parquet_file_among_folders_of_images_is_not_the_source(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "1.png").write_bytes(image(len(name)))
+    write_parquet(tmp_path / "in" / "scores" / "scores.parquet", [image(1)], ["happy"])
+    assert import_dataset(tmp_path / "in", tmp_path / "out").counts.total() == 2
+    (tmp_path / "in" / "sad").rename(tmp_path / "in" / "triste")
+    (tmp_path / "in" / "happy").rename(tmp_path / "in" / "feliz")
+    labels = {"triste": 0, "feliz": 1}
+    assert import_dataset(tmp_path / "in", tmp_path / "3", labels=labels).counts.total() == 2
+
+    hub = write_parquet(tmp_path / "hub" / "train.parquet", [image(1)] * 2, ["happy", "sad"])
+    (hub.parent / "docs").mkdir()
+    (hub.parent / "docs" / "logo.png").write_bytes(image(9))
+    write_parquet(hub.parent / ".cache" / "train.parquet", [image(1)] * 5, ["happy"] * 5)
+    assert import_dataset(hub.parent, tmp_path / "two").counts.total() == 2
+
+
 def test_nothing_is_written_outside_the_output(tmp_path: Path) -> None:
     work = tmp_path / "work"
     (work / "in").mkdir(parents=True)

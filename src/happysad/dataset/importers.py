@@ -109,7 +109,7 @@ def import_dataset(
             votes match no image or several, a row is bad and ``strict`` is set, or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
-    total, rows = open_source(source, votes=votes is None)
+    total, rows = open_source(source, votes=votes is None, labels=labels or ())
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     annotations = read_annotations(votes) if votes else []

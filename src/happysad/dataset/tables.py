@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
 from happysad.errors import DatasetError
@@ -72,6 +72,23 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise DatasetError(f"{path}: is not UTF-8; save it as UTF-8 CSV") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: is not a valid CSV file ({error})") from error
+
+
+def file_named(folder: PurePath, path: str) -> PurePath:
+    r"""Return a file that a table names.
+
+    Args:
+        folder: The folder that the path is relative to.
+        path: An absolute or relative path, with ``/`` or ``\`` as separator, in any Unicode form.
+    """
+    forms = [path]
+    # A backslash may belong to a name; a name may be stored in another Unicode form.
+    if "\\" in path or not path.isascii():
+        slashes = path.replace("\\", "/")
+        forms += [slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))]
+        # Path.exists raises for a name that is too long.
+        forms = [form for form in forms if os.path.exists(folder / form)] or [slashes]  # noqa: PTH110
+    return folder / forms[0]
 
 
 def write_table(
