@@ -93,10 +93,9 @@ def train(
     """
     # Before anything slow, such as a download of weights.
     check_outside(dataset_folder, out)
-    samples = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
-    excluded = 0
+    samples = listed = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
     if exclude is not None:
-        excluded = len(samples) - len(without_excluded(dataset_folder, samples, exclude))
+        samples = without_excluded(dataset_folder, listed, exclude)
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
     begun_with, weights_sha256 = run.facts(), _weights_sha256(recipe)
@@ -120,9 +119,8 @@ def train(
         recipe.input_size,
         store=run.crops,
         strict=strict,
-        group_pattern=group_pattern,
         others=recipe.others,
-        exclude=exclude,
+        samples=samples,
     )
     if recipe.others and not (dataset.shares[:, 2] > 0).any():
         raise DatasetError(
@@ -168,7 +166,7 @@ def train(
         training=training,
         validation=held_back,
         skipped=len(dataset.skipped),
-        excluded=excluded,
+        excluded=len(listed) - len(samples),
         warnings=warnings,
     )
     if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
