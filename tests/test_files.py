@@ -6,8 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from happysad.dataset.synthetic import make_dataset
 from happysad.errors import HappysadError
-from happysad.files import atomic, atomic_text
+from happysad.files import atomic, atomic_folder, atomic_text
+
+
+def test_the_current_folder_can_be_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faces").mkdir()
+    monkeypatch.chdir(tmp_path / "faces")
+    make_dataset(Path(), 4, size=16)
+    assert sorted(path.name for path in Path().iterdir()) == ["happy", "sad"]
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+    with pytest.raises(HappysadError, match="cannot be written"), atomic_folder(Path()):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -4,8 +4,9 @@
 
 FER2013 is laid out as tools/release_data.py expects; WEIGHTS are the initial weights (default:
 happysad, the bundled ones, which tools/distill.py makes on a GPU). OUT (build/release) gets the
-data, the run and the exports. After an interruption, run the same command again. At the end
-src/happysad/models/ contains the new model, weights and checksums.
+data, the run and the exports. After an interruption, run the same command again; to
+train from new weights, remove OUT/release. At the end src/happysad/models/ contains the new model,
+weights and checksums.
 """
 
 import shutil

@@ -100,23 +100,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a folder atomically.
 
     Args:
-        path: The folder to create; it must not exist.
+        path: The folder to create; it must not exist, or be empty.
 
     Yields:
-        A temporary folder beside it. When the block ends without an error, it becomes ``path``;
-        otherwise it is removed.
+        A temporary folder beside it. When the block ends without an error, it becomes ``path``, or
+        its entries are moved into the empty folder; otherwise it is removed.
 
     Raises:
         HappysadError: It cannot be written.
     """
-    partial = path.with_name(f".{_short(path.name)}.partial")
+    # Resolved: "." has no name.
+    final = path.resolve()
+    partial = final.with_name(f".{_short(final.name)}.partial")
     with convert_os_errors(path):
         try:
             # Left by a process that was killed.
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             yield partial
-            partial.rename(path)
+            if final.is_dir() and not any(final.iterdir()):
+                # Windows cannot replace a folder, and this one may be a shell's current folder.
+                for entry in partial.iterdir():
+                    entry.rename(final / entry.name)
+            else:
+                partial.rename(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -16,8 +16,11 @@ from happysad.image_formats import HEADER_BYTES, IMAGE_SUFFIXES, image_format
 
 STDIN: Final = "-"
 
+NO_IMAGES: Final = "no images in this folder"
+"""The problem of a folder without images; see `FoundImage.problem`."""
+
 _FIRST_SKIPPED: Final = 10
-_IGNORED: Final = frozenset({"@eaDir", "__MACOSX", "Thumbs.db", "desktop.ini"})
+IGNORED: Final = frozenset({"@eaDir", "__MACOSX", "Thumbs.db", "desktop.ini"})
 """Thumbnails and metadata that NAS systems, macOS and Windows put beside images."""
 
 
@@ -136,7 +139,7 @@ def _search(
     stack, empty = [Path(folder)], True
     while stack:
         path = stack.pop()
-        if path.name in _IGNORED and str(path) != folder:
+        if path.name in IGNORED and str(path) != folder:
             on_skip(str(path))
             continue
         if not is_folder(path):
@@ -158,7 +161,7 @@ def _search(
             continue
         stack += sorted(entries, reverse=True)
     if empty:
-        yield FoundImage(folder, "no images in this folder")
+        yield FoundImage(folder, NO_IMAGES)
 
 
 def _match(

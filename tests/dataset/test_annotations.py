@@ -98,6 +98,21 @@ def test_votes_of_ferplus_follow_the_rows_of_fer2013(tmp_path: Path) -> None:
     ]
 
 
+def test_images_may_have_the_names_of_ferplus(tmp_path: Path) -> None:
+    rows = [("path", "label")]
+    for number, label in enumerate(("happy", "sad")):
+        name = f"fer{number:07d}.png"
+        Image.fromarray(np.full((40, 40, 3), 50 * number, np.uint8)).save(tmp_path / name)
+        rows.append((name, label))
+    votes = [("Image name", "happiness", "sadness"), ("fer0000000.png", 4, 1)]
+    source = write(tmp_path / "source.csv", rows)
+    import_dataset(source, tmp_path / "out", votes=write(tmp_path / "fer2013new.csv", votes))
+    assert shares(tmp_path / "out") == {
+        "happy/fer0000000.png": (0.2, 0.8, 0.0),
+        "sad/fer0000001.png": None,
+    }
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -77,6 +77,29 @@ def test_everything_that_is_wrong_is_found(messy: Path, tmp_path: Path) -> None:
     assert others["happy/5.png"] == str(messy / "test/happy/seen.png")
 
 
+def test_faces_of_other_emotions_are_checked(tmp_path: Path) -> None:
+    data, test = tmp_path / "data", tmp_path / "test"
+    for folder in (data, test):
+        for name in ("happy", "sad", "other/angry[b]"):
+            (folder / name).mkdir(parents=True)
+    for seed in range(3):
+        face(1, seed).save(data / f"happy/{seed}.png")
+        face(0, seed).save(data / f"sad/{seed}.png")
+        face(1, 100 + seed).save(test / f"happy/{seed}.png")
+        face(0, 100 + seed).save(test / f"sad/{seed}.png")
+    face(0, 13).save(data / "other/angry[b]/seen.png")
+    face(0, 13).save(test / "other/angry[b]/seen.png")
+    face(1, 1).save(data / "other/angry[b]/also.jpg", quality=60)
+    (data / "other/angry[b]/broken.png").write_bytes(b"not an image")
+    checked = check(data, against=test)
+    found = {(f.kind, Path(f.path).name) for f in checked.findings if f.kind != "blurred"}
+    assert {("unreadable", "broken.png"), ("leak", "seen.png"), ("two labels", "also.jpg")} <= found
+    assert not {name for kind, name in found if kind == "probably mislabelled"} & {"seen.png"}
+    assert checked.images == {"sad": 3, "happy": 3, "other/angry[b]": 2}
+    done = CliRunner().invoke(app, ["dataset", "check", str(data)])
+    assert done.exit_code == 1 and "2 other/angry[b] images" in done.stdout
+
+
 def test_near_duplicates_are_listed_once(tmp_path: Path) -> None:
     for name in ("happy", "sad"):
         (tmp_path / name).mkdir()

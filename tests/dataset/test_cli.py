@@ -36,6 +36,16 @@ def test_draw_then_import_by_table(
     }
 
 
+def test_brackets_in_a_folder_are_not_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "fer.csv"
+    table.write_text("emotion,pixels\n3,1 2 3 4\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "import", table, "--out", "a[/b]") == 0
+    assert "a[/b]/training" in capsys.readouterr().out
+
+
 def test_bad_rows_are_listed_and_give_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

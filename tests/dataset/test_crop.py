@@ -78,6 +78,17 @@ def test_groups_may_list_images_without_a_face_by_name(photos: Path, tmp_path: P
     assert rows(tmp_path / "out" / "groups.csv") == [["path", "group"], ["sad/zwölf.png", "Z"]]
 
 
+def test_all_columns_of_groups_and_the_votes_are_kept(photos: Path, tmp_path: Path) -> None:
+    (photos / "groups.csv").write_text(
+        "path,group,camera\nzwölf.png,,old\nwall.png,W,new\n", encoding="utf-8"
+    )
+    (photos / "votes.csv").write_text("path,happy,sad\nzwölf.png,1,3\n", encoding="utf-8")
+    crop_folder(photos, tmp_path / "out", 32)
+    groups, votes = (rows(tmp_path / "out" / name) for name in ("groups.csv", "votes.csv"))
+    assert groups == [["path", "group", "camera"], ["sad/zwölf.png", "", "old"]]
+    assert votes == [["path", "happy", "sad"], ["sad/zwölf.png", "1", "3"]]
+
+
 def test_nothing_is_written_over_or_left_half_done(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

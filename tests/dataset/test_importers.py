@@ -17,6 +17,7 @@ from PIL import Image
 from happysad.dataset.importers import import_dataset, parse_labels
 from happysad.dataset.scan import scan
 from happysad.errors import DatasetError
+from happysad.evaluation.slices import read_column
 from happysad.image import read_image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "fer2013"
@@ -184,6 +185,33 @@ def test_a_table_of_paths_with_groups_and_splits(tmp_path: Path) -> None:
     groups = {s.path.name: s.group for s in scan(tmp_path / "out" / "training")}
     assert groups == {"笑.png": "anna", "笑-2.png": "bert", "c.png": "anna"}
     assert {s.group for s in scan(tmp_path / "out" / "validation")} == {None}
+
+
+def test_a_table_of_paths_from_another_system(tmp_path: Path) -> None:
+    for name in ("a/1.png", unicodedata.normalize("NFD", "é.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(image(len(name)))
+    rows = [(r"a\1.png", "happy"), (unicodedata.normalize("NFC", "é.png"), "sad")]
+    done = import_dataset(write_csv(tmp_path / "faces.csv", "path,label", rows), tmp_path / "out")
+    assert done.counts.total() == 2 and not done.bad
+
+
+def test_a_parquet_file_among_folders_of_images_is_not_the_source(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "1.png").write_bytes(image(len(name)))
+    write_parquet(tmp_path / "in" / "scores" / "scores.parquet", [image(1)], ["happy"])
+    assert import_dataset(tmp_path / "in", tmp_path / "out").counts.total() == 2
+    (tmp_path / "in" / "sad").rename(tmp_path / "in" / "triste")
+    (tmp_path / "in" / "happy").rename(tmp_path / "in" / "feliz")
+    labels = {"triste": 0, "feliz": 1}
+    assert import_dataset(tmp_path / "in", tmp_path / "3", labels=labels).counts.total() == 2
+
+    hub = write_parquet(tmp_path / "hub" / "train.parquet", [image(1)] * 2, ["happy", "sad"])
+    (hub.parent / "docs").mkdir()
+    (hub.parent / "docs" / "logo.png").write_bytes(image(9))
+    write_parquet(hub.parent / ".cache" / "train.parquet", [image(1)] * 5, ["happy"] * 5)
+    assert import_dataset(hub.parent, tmp_path / "two").counts.total() == 2
 
 
 def test_nothing_is_written_outside_the_output(tmp_path: Path) -> None:
@@ -356,8 +384,10 @@ def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> No
     for number, name in enumerate(("feliz/a", "feliz/b", "triste/c", "other/calm/d")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(image(number))
-    (folder / "groups.csv").write_text("path,group\nfeliz/a.png,anna\nc.png,bert\nd.png,carl\n")
-    (folder / "votes.csv").write_text("path,happy,sad,tired\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
+    (folder / "groups.csv").write_text(
+        "path,group,camera\nfeliz/a.png,anna,old\nc.png,bert,new\nd.png,carl,\nb.png,,new\n"
+    )
+    (folder / "votes.csv").write_text("path,happy,sad,calm\nfeliz/a.png,3,0,1\nd.png,1,1,2\n")
     labels = {"feliz": 1, "triste": 0}
 
     done = import_dataset(source, out, labels=labels, others=True)
@@ -370,6 +400,7 @@ def test_groups_and_votes_of_a_folder_are_kept(tmp_path: Path, split: str) -> No
         "c": ("bert", None),
         "d": ("carl", (0.25, 0.25, 0.5)),
     }
+    assert read_column(out / "training", ["happy/a.png", "happy/b.png"], "camera") == ["old", "new"]
     assert import_dataset(source, tmp_path / "two", labels=labels).voted == 1
 
     (folder / "votes.csv").write_text("path,label\na.png,happy\n")

@@ -1,10 +1,11 @@
+import os
 import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from happysad.dataset.scan import check_outside, scan
+from happysad.dataset.scan import check_outside, classes, scan
 from happysad.errors import DatasetError
 
 
@@ -38,6 +39,42 @@ def test_hidden_files_other_files_and_folders_without_images_are_passed_over(
     (tmp_path / "happy" / "notes.txt").write_text("notes")
     (tmp_path / "docs").mkdir()
     assert names(tmp_path) == [("happy/a.png", 1), ("sad/b.png", 0)]
+
+
+def test_thumbnails_of_a_network_drive_are_not_trained_on(tmp_path: Path) -> None:
+    for name in ("happy/a.png", "sad/b.png", "other/neutral/c.png"):
+        put(tmp_path / name)
+        put((tmp_path / name).parent / "@eaDir" / "x.png" / "SYNOFILE_THUMB_M.png")
+    put(tmp_path / "@eaDir" / "x.png" / "SYNOFILE_THUMB_M.png")
+    put(tmp_path / "other" / "@eaDir" / "x.png" / "SYNOFILE_THUMB_M.png")
+    found = [(sample.path.name, sample.label) for sample in scan(tmp_path, others=True)]
+    assert found == [("a.png", 1), ("c.png", 2), ("b.png", 0)]
+    assert classes(tmp_path) == ("sad", "happy", "other/neutral")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every folder"
+)
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for name in ("happy/a.png", "happy/in/b.png", "sad/c.png", "lost+found/d.png"):
+        put(tmp_path / name)
+    (tmp_path / "lost+found").chmod(0)
+    assert len(scan(tmp_path)) == 3
+    (tmp_path / "happy" / "in").chmod(0)
+    try:
+        with pytest.raises(DatasetError, match=r"in: cannot be read \(Permission denied\)"):
+            scan(tmp_path)
+    finally:
+        for name in ("happy/in", "lost+found"):
+            (tmp_path / name).chmod(0o700)
+
+
+def test_images_of_no_emotion_are_refused(tmp_path: Path) -> None:
+    for name in ("happy/a.png", "sad/b.png", "other/c.png"):
+        put(tmp_path / name)
+    with pytest.raises(DatasetError, match=r"c\.png: an image outside other/<emotion>/; move it"):
+        scan(tmp_path, others=True)
+    assert len(scan(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -87,11 +124,17 @@ def test_the_group_is_the_first_capture_or_the_whole_match(tmp_path: Path) -> No
     assert [sample.group for sample in captured] == ["anna", "anna", None]
     matched = scan(tmp_path, group_pattern=r"anna_\d")
     assert [sample.group for sample in matched] == ["anna_1", "anna_2", None]
+    empty = scan(tmp_path, group_pattern=r"^(anna|)")
+    assert [sample.group for sample in empty] == ["anna", "anna", None], "'' is not a person"
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("(", "not a valid regular expression"), (r"\d{9}", "matches no file name")],
+    [
+        ("(", "not a valid regular expression"),
+        (r"\d{9}", "matches no file name"),
+        ("x*", "none of"),
+    ],
 )
 def test_a_group_pattern_that_does_nothing_is_refused(
     tmp_path: Path, pattern: str, message: str
@@ -115,12 +158,12 @@ def test_groups_come_from_groups_csv(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
-@pytest.mark.parametrize("inside", ["happy/charts", "Joy/x", "other", "sad"])
+@pytest.mark.parametrize("inside", ["happy/charts", "Joy/x", "other", "sad", "runs/first", "."])
 def test_no_output_goes_among_the_faces(tmp_path: Path, inside: str) -> None:
     with pytest.raises(DatasetError, match="charts would count as faces"):
         check_outside(tmp_path / "faces", tmp_path / "faces" / inside)
 
 
-@pytest.mark.parametrize("outside", ["faces", "faces/runs", "faces-test", "runs/happy"])
-def test_outputs_may_go_beside_the_class_folders(tmp_path: Path, outside: str) -> None:
+@pytest.mark.parametrize("outside", ["faces-test", "runs/happy"])
+def test_outputs_may_go_beside_the_dataset(tmp_path: Path, outside: str) -> None:
     check_outside(tmp_path / "faces", tmp_path / outside)

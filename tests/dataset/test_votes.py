@@ -1,4 +1,5 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def test_bad_rows_are_refused_by_line(folder: Path, row: str, message: str) -> N
         ("file,happy", "columns 'file', 'happy'; needed: path"),
         ("path,happy,happy", "column 'happy' occurs twice"),
         ("path,label", "no column of votes for happy or sad"),
+        ("path,happy,sad,neutral,total", "column 'total' is not a known answer; remove it, or"),
     ],
 )
 def test_bad_headers_are_refused(folder: Path, header: str, message: str) -> None:
@@ -130,6 +132,17 @@ def test_absolute_paths_are_those_of_the_folder(folder: Path) -> None:
         exclude.write_text(f"path\n{name}\n")
         with pytest.raises(DatasetError, match=r"exclude.csv, line 2: no image"):
             scan(folder, exclude=exclude)
+
+
+def test_names_that_differ_in_blanks_or_unicode_form_only_can_be_listed(folder: Path) -> None:
+    names = ["\u00e9.png", "e\u0301.png", "\u00e9.png "]
+    for name in names:
+        shutil.copy(folder / "happy" / "a.png", folder / "happy" / name)
+    if len(list((folder / "happy").iterdir())) < 5:
+        pytest.skip("this file system has one name for them")
+    for name in names:
+        (folder / "groups.csv").write_text(f"path,group\nhappy/{name},anna\n", "utf-8")
+        assert [s.path.name for s in scan(folder) if s.group == "anna"] == [name]
 
 
 def test_absolute_paths_may_lead_through_a_link(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from happysad import released
 from happysad.dataset.synthetic import make_dataset
 from happysad.errors import DatasetError, ModelError, RecipeError
-from happysad.training.checkpoint import Epoch
+from happysad.training.checkpoint import Epoch, Progress
 from happysad.training.features import features
 from happysad.training.fit import learning_rate, validation_metrics
 from happysad.training.network import _start_from, build_network, load_network
@@ -135,6 +137,47 @@ def test_resuming_a_finished_run_changes_nothing(run: Path, recipe_file: Path, f
     assert (run / "model.keras").stat().st_mtime_ns == before
 
 
+def test_a_finished_run_is_not_the_result_of_other_data_or_weights(
+    run: Path, recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe, weights = read_recipe(str(recipe_file)), tmp_path / "model.keras"
+    shutil.copy(run / "model.keras", weights)
+    stages = (replace(recipe.stages[0], epochs=1),)
+    short = replace(recipe, weights=str(weights), stages=stages)
+    out, other, moved = tmp_path / "run", tmp_path / "other", tmp_path / "moved"
+    train(faces, short, out)
+    make_dataset(other, 60, seed=1, size=64)
+    table = tmp_path / "exclude.csv"
+    table.write_text("path\nsad/face_00000.png\n")
+    for folder, exclude in ((other, None), (faces, table)):
+        with pytest.raises(DatasetError, match="or is another dataset; resume with the same"):
+            train(folder, short, out, resume=True, exclude=exclude)
+    assert Path(json.loads((out / "environment.json").read_text())["dataset"]) == faces.resolve()
+
+    shutil.copytree(faces, moved)
+    train(moved, short, out, resume=True)
+    facts = json.loads((out / "environment.json").read_text())
+    assert Path(facts["dataset"]) == moved.resolve(), "export reads the images there"
+    assert not list(out.glob("*.npy"))
+
+    network = load_network(weights)
+    network.get_layer("logit").kernel.assign(network.get_layer("logit").kernel + 1)
+    network.save(weights)
+    with pytest.raises(RecipeError, match="begun with other initial weights"):
+        train(faces, short, out, resume=True)
+
+
+def test_a_run_from_the_bundled_weights_records_them(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe = read_recipe(str(recipe_file))
+    short = replace(recipe, weights="happysad", stages=(replace(recipe.stages[0], epochs=1),))
+    train(faces, short, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "environment.json").read_text())
+    bundled = (released.FOLDER / released.WEIGHTS).read_bytes()
+    assert facts["weights_sha256"] == hashlib.sha256(bundled).hexdigest()
+
+
 def test_a_run_is_never_overwritten(run: Path, recipe_file: Path, faces: Path) -> None:
     with pytest.raises(RecipeError, match="exists"):
         train(faces, read_recipe(str(recipe_file)), run)
@@ -187,6 +230,73 @@ def test_the_result_counts_the_images_that_were_used(
     short = replace(recipe, images=16, stages=(replace(recipe.stages[0], epochs=1),))
     result = train(faces, short, tmp_path / "run")
     assert (result.training, result.validation) == (16, 4)
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_a_sigmoid_without_votes_for_happy_or_sad_is_refused(
+    run: Path, recipe_file: Path, faces: Path, tmp_path: Path, side: str
+) -> None:
+    folder = tmp_path / "faces"
+    shutil.copytree(faces, folder)
+    with (run / "split.csv").open() as file:
+        names = [row["path"] for row in csv.DictReader(file) if row["split"] == side]
+    lines = [f"{name},0,0,9\n" for name in names]
+    (folder / "votes.csv").write_text("path,happy,sad,neutral\n" + "".join(lines))
+    with pytest.raises(DatasetError, match=f"no {side} image has votes for happy or sad; add some"):
+        train(folder, read_recipe(str(recipe_file)), tmp_path / "run")
+
+
+def test_images_without_a_vote_for_happy_or_sad_are_not_counted(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe, folder = read_recipe(str(recipe_file)), tmp_path / "faces"
+    shutil.copytree(faces, folder)
+    names = [f"happy/{path.name}" for path in sorted((folder / "happy").iterdir())[:20]]
+    lines = [f"{name},0,0,9\n" for name in names]
+    (folder / "votes.csv").write_text("path,happy,sad,neutral\n" + "".join(lines))
+    short = replace(recipe, stages=(replace(recipe.stages[0], epochs=1),))
+    result = train(folder, short, tmp_path / "run")
+    assert result.training + result.validation == 40
+
+
+def test_a_training_that_diverges_warns_and_writes_json(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    text = RECIPE.partition("[[stages]]")[0] + "[[stages]]\nepochs = 1\nlearning_rate = 1.0\n"
+    recipe = tmp_path / "diverging.toml"
+    recipe.write_text(text)
+    weights = tmp_path / "model.keras"
+    network = build_network(32, dense=(8,))
+    network.get_layer("logit").bias.assign([np.nan])
+    network.save(weights)
+    out = tmp_path / "run"
+    command = happysad("train", faces, "--recipe", recipe, "--weights", weights, "--out", out)
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "warning: the validation loss is not a finite number" in done.stderr
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    epoch, result = (json.loads(line, parse_constant=refuse) for line in done.stdout.splitlines())
+    facts = json.loads((out / "environment.json").read_text(), parse_constant=refuse)
+    assert epoch["val_loss"] is result["best"]["val_loss"] is facts["best"]["val_loss"] is None
+    again = train(faces, replace(read_recipe(str(recipe)), weights=str(weights)), out, resume=True)
+    assert np.isnan(again.best.val_loss)
+
+
+def test_an_epoch_with_a_loss_is_better_than_one_without() -> None:
+    progress, row = Progress(), Epoch(1, 1, 0.1, 1.0, 0.5, float("nan"), 0.5, 9.0, 1.0)
+    kept = [progress.add(replace(row, val_loss=loss)) for loss in (np.nan, 2.0, np.nan, 1.0, 1.5)]
+    assert kept == [True, True, False, True, False]
+
+
+def test_weights_whose_name_is_not_utf8_are_refused(
+    recipe_file: Path, faces: Path, tmp_path: Path
+) -> None:
+    recipe = replace(read_recipe(str(recipe_file)), weights=os.fsdecode(b"\xff.h5"))
+    with pytest.raises(RecipeError, match="the name of the weights file is not UTF-8"):
+        train(faces, recipe, tmp_path / "run")
 
 
 def test_a_seed_out_of_range_is_refused(faces: Path, tmp_path: Path) -> None:

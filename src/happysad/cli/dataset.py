@@ -82,9 +82,11 @@ def import_(
       happysad dataset import fer2013.csv --out fer --votes fer2013new.csv
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from happysad.dataset.importers import import_dataset, parse_labels
+    from happysad.records import printable
 
     done = import_dataset(
         source,
@@ -106,9 +108,11 @@ def import_(
             )
         )
     else:
-        table = Table("folder", *found)
+        table = Table("folder", *map(escape, found))
         for split, counts in splits.items():
-            table.add_row(str(out / split), *(f"{count:,}" for count in counts.values()))
+            table.add_row(
+                escape(printable(str(out / split))), *(f"{count:,}" for count in counts.values())
+            )
         Console(emoji=False).print(table)
     if done.left_out and not as_json:
         left_out = ", ".join(f"{label} {count:,}" for label, count in done.left_out.most_common())
@@ -145,7 +149,7 @@ def check(
 
     Finds images that are unreadable, duplicate or nearly so, under two labels,
     probably mislabelled, without a face or with several, tiny or blurred, and
-    counts the classes. Nothing is changed. The exit status is 1 if an image
+    counts the classes, other/ included. Nothing is changed. The exit status is 1 if an image
     cannot be read.
 
     Examples:
@@ -154,10 +158,10 @@ def check(
     """
     from dataclasses import asdict
 
-    from happysad.dataset.check import check as look_over
+    from happysad.dataset.check import check as run_check
 
     start_litert()
-    checked = look_over(folder, against=against, model=model)
+    checked = run_check(folder, against=against, model=model)
     if report:
         from happysad.dataset.gallery import write_gallery
 
@@ -183,13 +187,17 @@ def _print_checked(checked: "CheckResult") -> None:
     from rich.table import Table
 
     from happysad.dataset.check import ADVICE, KINDS
+    from happysad.prediction import LABELS
     from happysad.records import printable
 
     console = Console(emoji=False)
-    counts = ", ".join(f"{count:,} {label}" for label, count in checked.images.items())
+    counts = ", ".join(
+        f"{count:,} {escape(printable(label))}" for label, count in checked.images.items()
+    )
     short, middle, long = checked.sides
     console.print(f"{counts} images; shorter sides {short} to {long} pixels, median {middle}")
-    if max(checked.images.values()) > 3 * min(checked.images.values()):
+    happy_and_sad = [checked.images[label] for label in LABELS]
+    if max(happy_and_sad) > 3 * min(happy_and_sad):
         console.print("[yellow]One class is over three times the other: add to the smaller one.[/]")
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("found", "images", "for example"):

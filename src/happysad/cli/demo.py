@@ -33,6 +33,8 @@ def demo(
     from happysad.cli import app
 
     console = Console(emoji=False, soft_wrap=True, highlight=False)
+    if not out.name:
+        out = out.resolve()  # "." and "/" have no name.
     names = (out, *(out.with_name(f"{out.name}-{number}") for number in range(2, 1000)))
     folder = next(path for path in names if not path.exists())
 

@@ -90,7 +90,7 @@ def train(
 
     def show(row: Epoch) -> None:
         if as_json:
-            print(json.dumps(asdict(row)), flush=True)
+            print(json.dumps(row.as_json()), flush=True)
             return
         console.print(
             f"epoch {row.epoch:>3} ({chosen.stages[row.stage - 1].layers})  "
@@ -115,7 +115,8 @@ def train(
             on_epoch=show,
         )
     if as_json:
-        print(json.dumps(asdict(result), default=str))
+        values = asdict(result) | {"best": result.best.as_json()}
+        print(json.dumps(values, default=str))
     else:
         name = escape(shlex.quote(str(out)))
         excluded = f", {result.excluded} excluded" if result.excluded else ""

@@ -5,16 +5,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from happysad.dataset.names import NAMES, class_number
+from happysad.dataset.names import class_number
 from happysad.dataset.tables import Row, read_table
-from happysad.dataset.votes import NEITHER, NO_ANSWER, parse_votes
+from happysad.dataset.votes import ANSWERS, NO_ANSWER, parse_votes
 from happysad.errors import DatasetError
 
 _PATHS: Final = ("path", "file", "image", "filename", "image name")
 _LABELS: Final = ("label", "choice", "sentiment", "emotion")
 _ANNOTATORS: Final = ("annotator", "annotation_id", "rater", "worker")
-_ANSWERS: Final = {*NAMES, *NEITHER, *NO_ANSWER}
-# FER+'s names count the rows of fer2013.csv from 0; imported images are numbered from 1.
 _FERPLUS_NAME: Final = re.compile(r"fer(\d{7})\.png")
 
 
@@ -23,7 +21,8 @@ def read_annotations(table: Path) -> list[Row]:
 
     Supported are a column of counts or shares per answer (as FER+'s ``fer2013new.csv``), and one
     row per judgement: path, label and, if there are several people, annotator. Columns of counts
-    must have the name of a known answer; a label may be any word, and columns of text are ignored.
+    must have the name of a known answer; labels of other names count as neither, and columns of
+    text are ignored.
 
     Args:
         table: A CSV file with a column path, file, image, filename or Image name.
@@ -52,18 +51,29 @@ def read_annotations(table: Path) -> list[Row]:
             f"{table}: no column of votes for happy or sad; name them so, or give path,label"
         )
     # Counted as votes, an age or a row number would outweigh all others.
-    if unknown := [name for name in answers if name.casefold() not in _ANSWERS]:
+    if unknown := [name for name in answers if name.casefold() not in ANSWERS]:
         raise DatasetError(
             f"{table}: column {unknown[0]!r} has numbers and is not a known answer; remove it, or "
-            f"rename it to one of {', '.join(sorted(_ANSWERS))}"
+            f"rename it to one of {', '.join(sorted(ANSWERS))}"
         )
     found = []
     for row in rows:
         given = {name: row.cells[name] for name in answers if row.cells[name]}
         votes = {n: parse_votes(table, row.line, n, cell) for n, cell in given.items()}
         if any(count for name, count in votes.items() if _counts(name)):
-            found.append(Row(row.line, {"path": _name(row.cells[path]), **given}))
+            found.append(Row(row.line, {"path": row.cells[path], **given}))
     return found
+
+
+def rename_ferplus(rows: list[Row]) -> list[Row]:
+    """Replace FER+'s names of images by those that importing fer2013.csv gives them."""
+    renamed = []
+    for row in rows:
+        if ferplus := _FERPLUS_NAME.fullmatch(row.cells["path"]):
+            # FER+ counts the rows of fer2013.csv from 0; imported images are numbered from 1.
+            row = Row(row.line, row.cells | {"path": f"{int(ferplus[1]) + 1:06d}"})
+        renamed.append(row)
+    return renamed
 
 
 def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str | None) -> list[Row]:
@@ -72,7 +82,7 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
     lines: dict[str, int] = {}
     judged: dict[tuple[str, str], int] = {}
     for row in rows:
-        name, answer = _name(row.cells[path]), row.cells[label]
+        name, answer = row.cells[path], row.cells[label]
         if not answer:
             raise DatasetError(
                 f"{table}, line {row.line}: no {label}; fill it in or remove the row"
@@ -86,17 +96,12 @@ def _count(table: Path, rows: list[Row], path: str, label: str, annotator: str |
                 )
             judged[key] = row.line
         lines.setdefault(name, row.line)
-        counts[name][answer] += 1
+        counts[name][answer if answer.casefold() in ANSWERS else "neither"] += 1
     return [
         Row(lines[name], {"path": name, **{answer: str(n) for answer, n in answers.items()}})
         for name, answers in counts.items()
         if any(map(_counts, answers))
     ]
-
-
-def _name(path: str) -> str:
-    ferplus = _FERPLUS_NAME.fullmatch(path)
-    return f"{int(ferplus[1]) + 1:06d}" if ferplus else path
 
 
 def _counts(answer: str) -> bool:

@@ -104,7 +104,7 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
     """Check every image of a dataset.
 
     Args:
-        folder: A folder with ``happy/`` and ``sad/``.
+        folder: A folder with ``happy/`` and ``sad/``, and perhaps ``other/<emotion>/``.
         against: Another dataset, such as the test set, that must share no image with it.
         model: The `.tflite` file that finds doubtful labels; default: the bundled model.
 
@@ -113,11 +113,11 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
         ModelError: The model cannot be loaded.
     """
     classifier = Classifier(model)
-    data = load(folder, classifier.info.input_size)
+    data = load(folder, classifier.info.input_size, others=True)
     findings = [_skipped(data, skipped) for skipped in data.skipped]
     findings += _duplicates(data)
     if against:
-        findings += _leaks(data, load(against, THUMBNAIL))
+        findings += _leaks(data, load(against, THUMBNAIL, others=True))
     findings += _mislabelled(data, classifier)
     inspected = list(_inspect(data))
     sides = [side for side, _ in inspected]
@@ -125,7 +125,7 @@ def check(folder: Path, *, against: Path | None = None, model: Path | None = Non
     order = {kind: number for number, kind in enumerate(KINDS)}
     return CheckResult(
         folder=folder,
-        images={label: int((data.labels == i).sum()) for i, label in enumerate(LABELS)},
+        images={label: int((data.labels == i).sum()) for i, label in enumerate(data.classes)},
         sides=(min(sides), int(np.median(sides)), max(sides)),
         findings=sorted(findings, key=lambda finding: (order[finding.kind], finding.path)),
     )
@@ -206,6 +206,8 @@ def _leaks(data: Dataset, other: Dataset) -> Iterator[Finding]:
 def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
     """Find labels that contradict the model at least as confidently as it predicts the other class.
 
+    Faces that are neither happy nor sad are left out.
+
     Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels". Few are
     found among images that the model was trained on.
     """
@@ -216,7 +218,7 @@ def _mislabelled(data: Dataset, classifier: Classifier) -> Iterator[Finding]:
     p = np.concatenate(list(track(found, "Classifying", len(chunks))))
     usual = {0: float((1 - p[data.labels == 0]).mean()), 1: float(p[data.labels == 1].mean())}
     for index, (label, happy) in enumerate(zip(data.labels.tolist(), p.tolist(), strict=True)):
-        if (1 - happy if label else happy) >= usual[1 - label]:
+        if label < len(LABELS) and (1 - happy if label else happy) >= usual[1 - label]:
             detail = f"labelled {LABELS[label]}, P(happy) {happy:.2f}"
             yield Finding("probably mislabelled", _name(data, index), detail)
 

@@ -8,6 +8,8 @@ from PIL import Image
 
 from happysad.crops import crop_faces
 from happysad.dataset.scan import GROUPS_FILE, read_groups
+from happysad.dataset.tables import write_table
+from happysad.dataset.votes import VOTES_FILE, read_votes
 from happysad.errors import DatasetError, ImageError
 from happysad.faces import FaceDetector
 from happysad.files import atomic_csv, atomic_folder
@@ -44,8 +46,8 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
 
     The crops in ``out`` have the paths of the images in ``source``, as PNG files.
     Images without a face and ones that cannot be read are skipped and listed in `SKIPPED_FILE`;
-    ones with several faces are listed in `SEVERAL_FILE`. The source's groups.csv is carried over.
-    ``out`` is written atomically.
+    ones with several faces are listed in `SEVERAL_FILE`. The source's groups.csv and votes.csv are
+    carried over. ``out`` is written atomically.
 
     Args:
         source: The folder, searched recursively; see `find_images`.
@@ -54,7 +56,7 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
 
     Raises:
         DatasetError: ``source`` is not a folder, or has no image with a face; or its
-            groups.csv cannot be read; or ``out`` exists.
+            groups.csv or votes.csv cannot be read; or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
     if not source.is_dir():
@@ -66,8 +68,8 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
         raise DatasetError(f"{source}: {found[0].problem}; give a folder of photographs")
     names = [Path(item.path).relative_to(source).as_posix() for item in found]
     # Before the slow part: a wrong row is an error.
-    has_groups = (source / GROUPS_FILE).is_file()
-    groups = read_groups(source, names) if has_groups else {}
+    readers = {GROUPS_FILE: read_groups, VOTES_FILE: read_votes}
+    tables = {t: read(source, names) for t, read in readers.items() if (source / t).is_file()}
     done, face_detector = CropResult(), FaceDetector()
     with atomic_folder(out) as folder:
         for item, name in zip(track(found, "Cropping"), names, strict=True):
@@ -81,9 +83,10 @@ def crop_folder(source: Path, out: Path, size: int) -> CropResult:
                 f"{len(done.unreadable):,} could not be read; give a folder of photographs"
             )
         _write_lists(folder, done)
-        if has_groups:
-            rows = [(done.crops[names[i]], g) for i, g in groups.items() if names[i] in done.crops]
-            atomic_csv(folder / GROUPS_FILE, ("path", "group"), rows)
+        for table, cells in tables.items():
+            rows = [(done.crops[names[i]], c) for i, c in cells.items() if names[i] in done.crops]
+            if rows:
+                write_table(folder / table, rows)
     return done
 
 

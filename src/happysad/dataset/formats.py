@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from happysad.dataset.names import class_number
 from happysad.dataset.scan import GROUPS_FILE, OTHER, images_below, read_groups
-from happysad.dataset.tables import LONGEST_CELL
+from happysad.dataset.tables import LONGEST_CELL, file_named
 from happysad.dataset.votes import VOTES_FILE, read_votes
 from happysad.errors import DatasetError, ImageError
+from happysad.sources import find_images
 
 FER2013_EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's class numbers (Goodfellow et al. 2013, Challenges in Representation Learning)."""
@@ -51,7 +53,7 @@ class Row:
         split: Name of the split.
         name: Name of the image in the source; untrusted.
         read: Returns the image file's bytes; raises `ImageError` or `OSError`.
-        group: The image's group, if the source states one.
+        groups: The image's row of groups.csv, column → cell; empty if the source states no group.
         votes: Answer → count or share of votes, as written; empty if the source states none.
     """
 
@@ -61,22 +63,26 @@ class Row:
     split: str
     name: str
     read: Callable[[], bytes]
-    group: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
     votes: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_source(source: Path, *, votes: bool = True) -> tuple[int, Iterator[Row]]:
+def open_source(
+    source: Path, *, votes: bool = True, labels: Container[str] = ()
+) -> tuple[int, Iterator[Row]]:
     """Open a source and detect its format.
 
     Supported are the `fer2013.csv` of Kaggle (columns emotion, pixels and Usage), a CSV with the
     columns path and label (and group and split), Parquet as Hugging Face writes it: a file or a
     folder that contains some, and a folder with a subfolder of images for each label, below
-    folders such as train/ and test/ if there are splits. A `GROUPS_FILE` and a `VOTES_FILE` in that
-    folder, or in those of the splits, are read, too.
+    folders such as train/ and test/ if there are splits. Images in a folder with the name of a
+    class take precedence over Parquet files; hidden files are ignored. A `GROUPS_FILE` and a
+    `VOTES_FILE` in that folder, or in those of the splits, are read, too.
 
     Args:
         source: The file or folder.
         votes: Whether to read votes.
+        labels: Names of class folders, besides the known ones.
 
     Returns:
         The approximate number of rows, and an iterator that reads them.
@@ -87,7 +93,15 @@ def open_source(source: Path, *, votes: bool = True) -> tuple[int, Iterator[Row]
     """
     try:
         if source.is_dir():
-            files = sorted(source.rglob("*.parquet"))
+            images = (Path(found.path) for found in find_images([str(source)]) if not found.problem)
+            folders = (_nfc(name) for path in images for name in _folders(source, path))
+            if any(class_number(name) is not None or name in labels for name in folders):
+                return _open_folder(source, votes)
+            files = [
+                path
+                for path in sorted(source.rglob("*.parquet"))
+                if not any(part.startswith(".") for part in path.relative_to(source).parts)
+            ]
             return _open_parquet(files) if files else _open_folder(source, votes)
         with source.open("rb") as file:
             if file.read(4) == b"PAR1":
@@ -98,6 +112,16 @@ def open_source(source: Path, *, votes: bool = True) -> tuple[int, Iterator[Row]
         raise DatasetError(
             f"{source}: cannot be read ({error.strerror or _line(error)})"
         ) from error
+
+
+def _folders(source: Path, path: Path) -> tuple[str, ...]:
+    """Return the names of the folders between a source and a file in it."""
+    return path.relative_to(source).parts[:-1]
+
+
+def _nfc(name: str) -> str:
+    # macOS decomposes letters with accents.
+    return unicodedata.normalize("NFC", name)
 
 
 def split_name(stated: str | None) -> str:
@@ -154,8 +178,8 @@ def _path_row(source: Path, number: int, where: str, cells: dict[str, str]) -> R
         labels=_spellings(cells["label"]),
         split=split_name(cells.get("split")),
         name=cells["path"],
-        read=lambda: _file(source.parent / cells["path"]),
-        group=cells.get("group") or None,
+        read=lambda: _file(Path(file_named(source.parent, cells["path"]))),
+        groups={"group": cells["group"]} if cells.get("group") else {},
     )
 
 
@@ -163,28 +187,27 @@ def _open_folder(source: Path, with_votes: bool) -> tuple[int, Iterator[Row]]:
     paths = sorted(images_below(source))
     if not paths:
         raise DatasetError(f"{source}: neither a .parquet file nor an image in this folder")
-    groups: dict[Path, str] = {}
+    groups: dict[Path, dict[str, str]] = {}
     votes: dict[Path, dict[str, str]] = {}
     splits = [path for path in source.iterdir() if path.name.casefold() in _SPLIT_FOLDERS]
     for folder in (source, *sorted(splits)):
         inside = [path for path in paths if path.is_relative_to(folder)]
         names = [path.relative_to(folder).as_posix() for path in inside]
         if (folder / GROUPS_FILE).is_file():
-            groups |= {inside[i]: group for i, group in read_groups(folder, names).items()}
+            groups |= {inside[i]: cells for i, cells in read_groups(folder, names).items()}
         if with_votes and (folder / VOTES_FILE).is_file():
             votes |= {inside[i]: cells for i, cells in read_votes(folder, names).items()}
     rows = (
-        _folder_row(source, number, path, groups.get(path), votes.get(path, {}))
+        _folder_row(source, number, path, groups.get(path, {}), votes.get(path, {}))
         for number, path in enumerate(paths, start=1)
     )
     return len(paths), rows
 
 
 def _folder_row(
-    source: Path, number: int, path: Path, group: str | None, votes: dict[str, str]
+    source: Path, number: int, path: Path, groups: dict[str, str], votes: dict[str, str]
 ) -> Row:
-    relative = path.relative_to(source)
-    *folders, _ = relative.parts
+    folders = list(_folders(source, path))
     split = None
     if len(folders) > 1 and folders[0].casefold() in _SPLIT_FOLDERS:
         split = folders.pop(0)
@@ -193,12 +216,11 @@ def _folder_row(
     return Row(
         number=number,
         where=str(path),
-        # macOS decomposes letters with accents.
-        labels=_spellings(unicodedata.normalize("NFC", folders[0]) if folders else ""),
+        labels=_spellings(_nfc(folders[0]) if folders else ""),
         split=split_name(split),
-        name=relative.as_posix(),
+        name=path.relative_to(source).as_posix(),
         read=lambda: _file(path),
-        group=group,
+        groups=groups,
         votes=votes,
     )
 

@@ -1,6 +1,5 @@
 """Import of known dataset formats into a folder of images."""
 
-import csv
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -9,22 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
-from happysad.dataset.annotations import read_annotations
+from happysad.dataset.annotations import read_annotations, rename_ferplus
 from happysad.dataset.formats import Row, open_source
 from happysad.dataset.names import class_number
 from happysad.dataset.scan import GROUPS_FILE, OTHER
 from happysad.dataset.tables import Row as TableRow
-from happysad.dataset.tables import match_rows
+from happysad.dataset.tables import match_rows, write_table
 from happysad.dataset.votes import VOTES_FILE, read_shares
 from happysad.errors import DatasetError, ImageError
-from happysad.files import atomic_csv, atomic_folder
+from happysad.files import atomic_folder
 from happysad.image import read_image
 from happysad.image_formats import HEADER_BYTES, image_format
 from happysad.prediction import LABELS
 from happysad.progress import track
 
-_Votes: TypeAlias = Sequence[tuple[Path, Mapping[str, str]]]
-"""Images, and the votes for each: answer → count or share."""
+_Cells: TypeAlias = Sequence[tuple[Path, Mapping[str, str]]]
+"""Images, and the cells of a table for each: column → cell."""
 
 _SUFFIX: Final = {
     "JPEG": ".jpg",
@@ -110,7 +109,7 @@ def import_dataset(
             votes match no image or several, a row is bad and ``strict`` is set, or ``out`` exists.
         HappysadError: ``out`` cannot be written.
     """
-    total, rows = open_source(source, votes=votes is None)
+    total, rows = open_source(source, votes=votes is None, labels=labels or ())
     if out.exists() or out.is_symlink():
         raise DatasetError(f"{out}: already exists; give a new folder or remove this one")
     annotations = read_annotations(votes) if votes else []
@@ -127,7 +126,11 @@ def import_dataset(
             voted = _match_votes(votes, annotations, images)
         else:
             voted = [(target, row.votes) for row, target in images if row.votes]
-        _write_votes(voted, folder)
+        grouped = [(target, row.groups) for row, target in images if row.groups]
+        _write_tables(folder, GROUPS_FILE, grouped)
+        for split, names in _write_tables(folder, VOTES_FILE, voted, "0").items():
+            # Read as for training, so that a wrong vote is an error now.
+            read_shares(split, names)
         done.voted = len(voted)
     return done
 
@@ -160,16 +163,16 @@ def _import_row(
         return None
     target = _target(folder / row.split / label, row, content)
     target.write_bytes(content)
-    if row.group is not None:
-        _note_group(folder / row.split, target, row.group)
     done.counts[row.split, label] += 1
     return target
 
 
-def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> _Votes:
+def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path]]) -> _Cells:
     """Return each written image with votes, and its votes by answer."""
     names = [row.name for row, _ in images]
-    matches = match_rows(table, rows, names, partial=True)
+    matches = match_rows(table, rows, names, partial=True) or match_rows(
+        table, rename_ferplus(rows), names, partial=True
+    )
     if not matches:
         raise DatasetError(
             f"{table}: no row matches an image; names are such as {rows[0].cells['path']!r} there "
@@ -177,24 +180,20 @@ def _match_votes(table: Path, rows: list[TableRow], images: list[tuple[Row, Path
             if rows
             else f"{table}: no votes"
         )
-    return [
-        (images[index][1], {name: cell for name, cell in row.cells.items() if name != "path"})
-        for index, row in sorted(matches.items())
-    ]
+    return [(images[index][1], row.values()) for index, row in sorted(matches.items())]
 
 
-def _write_votes(voted: _Votes, folder: Path) -> None:
-    """Write votes.csv into each split's folder."""
-    answers = sorted({name for _, votes in voted for name in votes})
-    by_split: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for image, votes in voted:
-        path = image.relative_to(folder)
-        name = path.relative_to(path.parts[0]).as_posix()
-        by_split[path.parts[0]].append((name, *(votes.get(each, "0") for each in answers)))
-    for split, lines in by_split.items():
-        atomic_csv(folder / split / VOTES_FILE, ("path", *answers), lines)
-        # Read as for training, so that a wrong vote is an error now.
-        read_shares(folder / split, [line[0] for line in lines])
+def _write_tables(
+    folder: Path, table: str, images: _Cells, missing: str = ""
+) -> dict[Path, list[str]]:
+    """Write a table into each split's folder; return the images in the table of each."""
+    by_split: dict[Path, list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
+    for image, cells in images:
+        split = folder / image.relative_to(folder).parts[0]
+        by_split[split].append((image.relative_to(split).as_posix(), cells))
+    for split, rows in by_split.items():
+        write_table(split / table, rows, missing)
+    return {split: [name for name, _ in rows] for split, rows in by_split.items()}
 
 
 def _class_of(row: Row, labels: dict[str, int] | None) -> int | None:
@@ -213,14 +212,6 @@ def _target(folder: Path, row: Row, content: bytes) -> Path:
     while (target := folder / f"{stem}{suffix}").exists():
         stem = f"{stem}-{row.number}"
     return target
-
-
-def _note_group(folder: Path, image: Path, group: str) -> None:
-    with (folder / GROUPS_FILE).open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(("path", "group"))
-        writer.writerow((image.relative_to(folder).as_posix(), group))
 
 
 def _nothing_found(source: Path, done: ImportResult) -> str:

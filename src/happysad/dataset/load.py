@@ -97,9 +97,8 @@ def load(
     *,
     store: Path | None = None,
     strict: bool = False,
-    group_pattern: str | None = None,
     others: bool = False,
-    exclude: Path | None = None,
+    samples: list[Sample] | None = None,
 ) -> Dataset:
     """Read every image of a dataset.
 
@@ -112,16 +111,16 @@ def load(
         store: An `.npy` file that holds the crops instead of memory; it is overwritten, and
             valid only as long as the dataset exists.
         strict: Refuse a dataset with an image that cannot be read.
-        group_pattern: See `scan`.
         others: Also read the faces of other emotions, see `scan`.
-        exclude: See `scan`.
+        samples: The images to read; default: all that `scan` lists.
 
     Raises:
         DatasetError: See `scan`; or no image of a class is left; or, if ``strict``, an image cannot
             be read; or the disk has too little free space for ``store``.
         HappysadError: ``store`` cannot be written.
     """
-    samples = scan(folder, group_pattern=group_pattern, others=others, exclude=exclude)
+    if samples is None:
+        samples = scan(folder, others=others)
     crops = _room_for_crops((len(samples), size, size, 3), store)
     thumbnails = np.empty((len(samples), THUMBNAIL, THUMBNAIL), np.uint8)
     sha256: list[str] = []

@@ -13,7 +13,7 @@ from happysad.dataset.tables import match_rows, read_table
 from happysad.dataset.votes import Shares, read_shares
 from happysad.errors import DatasetError
 from happysad.prediction import LABELS
-from happysad.sources import is_image_file
+from happysad.sources import IGNORED, NO_IMAGES, find_images, is_image_file
 
 OTHER: Final = "other"
 """Optional folder of a dataset for faces that are neither happy nor sad: ``other/<emotion>/``."""
@@ -42,11 +42,8 @@ class Sample:
 def classes(folder: Path) -> tuple[str, ...]:
     """Return a dataset's class names by number: sad, happy, and other/angry, …, sorted."""
     other = folder / OTHER
-    found = other.iterdir() if other.is_dir() else []
-    emotions = sorted(
-        f"{OTHER}/{e.name}" for e in found if e.is_dir() and not e.name.startswith(".")
-    )
-    return (*LABELS, *emotions)
+    found = _visible(other) if other.is_dir() else []
+    return (*LABELS, *(f"{OTHER}/{entry.name}" for entry in found if entry.is_dir()))
 
 
 def scan(
@@ -58,13 +55,14 @@ def scan(
 ) -> list[Sample]:
     """List the images below `happy/` and `sad/`, and optionally those below `other/`.
 
-    Class folders may have any of the `NAMES` and contain subfolders. Hidden files and folders are
-    ignored. Symbolic links are followed, each folder once.
+    Class folders may have any of the `NAMES` and contain subfolders. They are searched as by
+    `find_images`.
 
     Args:
         folder: The dataset's folder.
         group_pattern: A regular expression searched for in each file name. Its first capture
-            group, or the whole match, is the image's group; files without a match have no group.
+            group, or the whole match, is the image's group; files without a match, or with an
+            empty one, have no group.
             Default: groups are read from `groups.csv`, if the folder has one.
         others: Also list the faces below `other/<emotion>/`.
         exclude: A CSV file with the column ``path``: images of the folder that are not listed.
@@ -74,15 +72,15 @@ def scan(
 
     Raises:
         DatasetError: The folder is missing, empty, lacks a class or contains an unknown class, or
-            the groups, the votes or ``exclude`` cannot be read.
+            a folder in it, the groups, the votes or ``exclude`` cannot be read.
     """
     if not folder.is_dir():
         raise DatasetError(
             f"{folder}: no such folder; give one with the subfolders happy/ and sad/"
         )
     samples = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name == OTHER:
+    for entry in _visible(folder):
+        if entry.name == OTHER:
             continue
         label = class_number(entry.name) if entry.is_dir() else None
         if label is not None:
@@ -90,6 +88,7 @@ def scan(
         else:
             _refuse_images(folder, entry)
     if others:
+        _refuse_images_of_no_emotion(folder / OTHER)
         for label, name in list(enumerate(classes(folder)))[len(LABELS) :]:
             samples += [Sample(path, label) for path in images_below(folder / name)]
     samples.sort(key=lambda sample: sample.path)
@@ -101,24 +100,24 @@ def scan(
         samples = _grouped_by_pattern(samples, group_pattern)
     elif (folder / GROUPS_FILE).is_file():
         groups = read_groups(folder, names)
-        samples = [replace(s, group=groups.get(index)) for index, s in enumerate(samples)]
+        for index, cells in groups.items():
+            samples[index] = replace(samples[index], group=cells["group"] or None)
     return samples if exclude is None else without_excluded(folder, samples, exclude)
 
 
 def check_outside(folder: Path, out: Path) -> None:
-    """Check that an output folder is not inside a dataset's class folder, where charts would count.
+    """Check that an output folder is not the dataset's folder or inside it.
+
+    Charts there would count as faces, or as images without a class.
 
     Raises:
         DatasetError: It is.
     """
-    inner, outer = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
-    if inner != outer and inner.is_relative_to(outer):
-        first = inner.relative_to(outer).parts[0]
-        if first == OTHER or class_number(first) is not None:
-            raise DatasetError(
-                f"{out}: is inside {folder / first}, where charts would count as faces; give "
-                "another --out"
-            )
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise DatasetError(
+            f"{out}: is inside the dataset {folder}, where charts would count as faces; give "
+            "another --out"
+        )
 
 
 def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> list[Sample]:
@@ -137,28 +136,47 @@ def without_excluded(folder: Path, samples: Sequence[Sample], exclude: Path) -> 
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder.
+    """Yield the image files below a folder, found by `find_images`.
 
-    Hidden files and folders are ignored; links are followed, each folder once.
+    Raises:
+        DatasetError: A folder cannot be read.
     """
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and is_image_file(Path(parent, name)):
-                yield Path(parent, name)
+    for found in find_images([str(folder)]):
+        if found.problem == NO_IMAGES:
+            return
+        if found.problem:
+            raise DatasetError(
+                f"{found.path}: {found.problem}; correct its permissions, or move it elsewhere"
+            )
+        yield Path(found.path)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return a folder's sorted entries without hidden files and thumbnails."""
+    visible = (
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name not in IGNORED
+    )
+    # Paths sort differently on Windows, and classes are numbered in this order.
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _refuse_images_of_no_emotion(other: Path) -> None:
+    for entry in _visible(other) if other.is_dir() else []:
+        if entry.is_file() and is_image_file(entry):
+            raise DatasetError(
+                f"{entry}: an image outside {OTHER}/<emotion>/; move it into a folder such as "
+                f"{other / 'neutral'}"
+            )
 
 
 def _refuse_images(folder: Path, entry: Path) -> None:
     """Raise an error for images outside the class folders, whose label is unknown."""
     if entry.is_file() and is_image_file(entry):
         raise DatasetError(f"{entry}: an image outside happy/ and sad/; move it into one of them")
-    if not entry.is_dir() or next(images_below(entry), None) is None:
+    # A folder that cannot be read, such as lost+found, is none of the classes.
+    if not entry.is_dir() or all(found.problem for found in find_images([str(entry)])):
         return
     if any(class_number(inner.name) is not None for inner in entry.iterdir()):
         raise DatasetError(
@@ -192,19 +210,17 @@ def _grouped_by_pattern(samples: list[Sample], group_pattern: str) -> list[Sampl
             f"group pattern {group_pattern!r} is not a valid regular expression: {error}"
         ) from error
     first = 1 if pattern.groups else 0
-    matches = [pattern.search(sample.path.name) for sample in samples]
-    if not any(matches):
+    matches = (pattern.search(sample.path.name) for sample in samples)
+    groups = [match[first] or None if match else None for match in matches]
+    if not any(groups):
         raise DatasetError(
-            f"group pattern {group_pattern!r} matches no file name, "
-            f"for example not {samples[0].path.name!r}"
+            f"group pattern {group_pattern!r} matches no file name, or none of its characters; for "
+            f"example not {samples[0].path.name!r}"
         )
-    return [
-        replace(sample, group=match[first] if match else None)
-        for sample, match in zip(samples, matches, strict=True)
-    ]
+    return [replace(sample, group=group) for sample, group in zip(samples, groups, strict=True)]
 
 
-def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
+def read_groups(folder: Path, names: Sequence[str]) -> dict[int, dict[str, str]]:
     """Read a folder's groups.csv.
 
     Args:
@@ -212,11 +228,11 @@ def read_groups(folder: Path, names: Sequence[str]) -> dict[int, str]:
         names: The images' paths relative to the folder, with forward slashes.
 
     Returns:
-        Index in ``names`` → group; images without a group are missing.
+        Index in ``names`` → column → cell, without the column ``path``. The group may be empty.
 
     Raises:
         DatasetError: The file cannot be read, or a row is wrong; see `match_rows`.
     """
     path = folder / GROUPS_FILE
     rows = match_rows(path, read_table(path, ("path", "group")), names)
-    return {index: row.cells["group"] for index, row in rows.items() if row.cells["group"]}
+    return {index: row.values() for index, row in rows.items()}

@@ -77,29 +77,30 @@ def split(
     order = sorted(smallest, key=lambda index: _seeded(seed, smallest[index]))
 
     totals = counts.sum(axis=0).clip(1)
-    wanted = np.clip(np.round(totals * validation_fraction), 1, totals - 1)
-    missing = wanted.copy()
+    validation_sizes = np.clip(np.round(totals * validation_fraction), 1, totals - 1)
+    # Images of each class still to be taken for validation.
+    remaining = validation_sizes.copy()
     taken = np.zeros(len(counts), np.bool_)
 
-    def distance(left: npt.NDArray[np.floating]) -> float:
-        return float((np.abs(left) / totals).sum())
+    def distance(remaining: npt.NDArray[np.floating]) -> float:
+        return float((np.abs(remaining) / totals).sum())
 
     for index in order:
-        left = missing - counts[index]
-        if distance(left) < distance(missing):
-            missing, taken[index] = left, True
+        after = remaining - counts[index]
+        if distance(after) < distance(remaining):
+            remaining, taken[index] = after, True
     for label in range(len(LABELS)):
-        if missing[label] == wanted[label]:
+        if remaining[label] == validation_sizes[label]:
             # Not a cluster that would leave no happy, or no sad, image for training.
-            left_over = totals - wanted + missing
+            for_training = totals - validation_sizes + remaining
             possible = [
                 index
                 for index in order
-                if counts[index, label] and (counts[index] < left_over)[: len(LABELS)].all()
+                if counts[index, label] and (counts[index] < for_training)[: len(LABELS)].all()
             ]
             if possible:
-                index = min(possible, key=lambda index: distance(missing - counts[index]))
-                missing, taken[index] = missing - counts[index], True
+                index = min(possible, key=lambda index: distance(remaining - counts[index]))
+                remaining, taken[index] = remaining - counts[index], True
     validation: npt.NDArray[np.bool_] = taken[cluster]
     _check_sides(dataset, validation)
     return validation

@@ -4,12 +4,13 @@ import csv
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
 from happysad.errors import DatasetError
+from happysad.files import atomic_csv
 from happysad.sources import find_images
 
 # The largest limit that csv accepts on every system; cells may hold whole images.
@@ -23,10 +24,16 @@ class Row:
     Attributes:
         line: Its line in the file, from 1.
         cells: Column name → cell, both without surrounding blanks.
+        written: The cell ``path`` as it is written.
     """
 
     line: int
     cells: dict[str, str]
+    written: str = ""
+
+    def values(self) -> dict[str, str]:
+        """Return the cells without the path."""
+        return {name: cell for name, cell in self.cells.items() if name != "path"}
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -55,8 +62,9 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
                     )
                 padded = [*cells, *[""] * (len(header) - len(cells))]
                 if any(cells):
-                    stripped = (cell.strip() for cell in padded)
-                    rows.append(Row(reader.line_num, dict(zip(header, stripped, strict=True))))
+                    row = dict(zip(header, padded, strict=True))
+                    stripped = {name: cell.strip() for name, cell in row.items()}
+                    rows.append(Row(reader.line_num, stripped, row.get("path", "")))
             return rows
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
@@ -64,6 +72,38 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise DatasetError(f"{path}: is not UTF-8; save it as UTF-8 CSV") from error
     except csv.Error as error:
         raise DatasetError(f"{path}: is not a valid CSV file ({error})") from error
+
+
+def file_named(folder: PurePath, path: str) -> PurePath:
+    r"""Return a file that a table names.
+
+    Args:
+        folder: The folder that the path is relative to.
+        path: An absolute or relative path, with ``/`` or ``\`` as separator, in any Unicode form.
+    """
+    forms = [path]
+    # A backslash may belong to a name; a name may be stored in another Unicode form.
+    if "\\" in path or not path.isascii():
+        slashes = path.replace("\\", "/")
+        forms += [slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))]
+        # Path.exists raises for a name that is too long.
+        forms = [form for form in forms if os.path.exists(folder / form)] or [slashes]  # noqa: PTH110
+    return folder / forms[0]
+
+
+def write_table(
+    path: Path, rows: Sequence[tuple[str, Mapping[str, str]]], missing: str = ""
+) -> None:
+    """Write a table that `read_table` reads.
+
+    Args:
+        path: The file.
+        rows: Path of an image, and column → cell.
+        missing: The cell of a column that a row lacks.
+    """
+    columns = dict.fromkeys(name for _, cells in rows for name in cells)
+    lines = ((name, *(cells.get(each, missing) for each in columns)) for name, cells in rows)
+    atomic_csv(path, ("path", *columns), lines)
 
 
 def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None:
@@ -88,7 +128,8 @@ def match_rows(
 ) -> dict[int, Row]:
     """Find each row's image by the column ``path``.
 
-    Paths are absolute or relative to the dataset's folder. Backslashes, Unicode forms and a leading
+    Paths are absolute or relative to the dataset's folder. Except where an image has just the name
+    that is written, surrounding blanks are removed, and backslashes, Unicode forms and a leading
     ``./`` are normalised; letter case and folders matter only where a path would otherwise be
     ambiguous. Rows of other images in the folder, such as those below other/, are ignored.
 
@@ -111,6 +152,7 @@ def match_rows(
             by_key[key].append(index)
     counts = Counter(map(_plain, names))
     exact = {_plain(name): i for i, name in enumerate(names) if counts[_plain(name)] == 1}
+    as_written = {name: index for index, name in enumerate(names)}
 
     def find(name: str) -> list[int]:
         return [exact[name]] if name in exact else by_key.get(name.casefold(), [])
@@ -120,7 +162,8 @@ def match_rows(
     found: dict[int, Row] = {}
     for row in rows:
         where, given = f"{path}, line {row.line}", _plain(row.cells["path"])
-        matches = find(given)
+        same = as_written.get(row.written, as_written.get(row.cells["path"]))
+        matches = find(given) if same is None else [same]
         if not matches and partial:
             continue
         if not matches:

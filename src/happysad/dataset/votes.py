@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from happysad.dataset.names import class_number
+from happysad.dataset.names import NAMES, class_number
 from happysad.dataset.tables import Row, match_rows, read_table
 from happysad.errors import DatasetError
 
@@ -26,6 +26,9 @@ NEITHER: Final = frozenset(
 )
 """Names of answers that a face is neither happy nor sad."""
 
+ANSWERS: Final = frozenset({*NAMES, *NEITHER, *NO_ANSWER})
+"""Names that a column of votes may have, in any letter case."""
+
 
 def read_shares(folder: Path, names: Sequence[str]) -> dict[int, Shares]:
     """Read the votes of a dataset's images.
@@ -38,7 +41,8 @@ def read_shares(folder: Path, names: Sequence[str]) -> dict[int, Shares]:
         Index in ``names`` → shares of the votes for sad, happy and neither.
 
     Raises:
-        DatasetError: The file cannot be read, has no column for happy or sad, or a row is wrong.
+        DatasetError: The file cannot be read, has no column for happy or sad, or one that is not a
+            known answer, or a row is wrong.
     """
     path = folder / VOTES_FILE
     if not path.is_file():
@@ -56,14 +60,21 @@ def read_votes(folder: Path, names: Sequence[str]) -> dict[int, dict[str, str]]:
     found = {}
     for index, row in _read(path, names).items():
         _shares(path, row)  # Raises where a cell is wrong.
-        found[index] = {name: cell for name, cell in row.cells.items() if name != "path"}
+        found[index] = row.values()
     return found
 
 
 def _read(path: Path, names: Sequence[str]) -> dict[int, Row]:
     rows = read_table(path, ("path",))
-    if rows and all(class_number(name) is None for name in rows[0].cells):
+    columns = [name for name in rows[0].cells if name != "path"] if rows else []
+    if rows and all(class_number(name) is None for name in columns):
         raise DatasetError(f"{path}: no column of votes for happy or sad; name them so")
+    # Counted as votes, a total or an age would outweigh all others.
+    if unknown := [name for name in columns if name.casefold() not in ANSWERS]:
+        raise DatasetError(
+            f"{path}: column {unknown[0]!r} is not a known answer; remove it, or rename it to one "
+            f"of {', '.join(sorted(ANSWERS))}"
+        )
     return match_rows(path, rows, names)
 
 

@@ -2,9 +2,7 @@
 
 import csv
 import io
-import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -12,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from happysad.dataset.tables import LONGEST_CELL
+from happysad.dataset.tables import LONGEST_CELL, file_named
 from happysad.errors import HappysadError, StoreError
 from happysad.scoring.inputs import Input
 from happysad.scoring.storage import (
@@ -116,15 +114,7 @@ def resolve(table: str, path: str) -> str:
         return f"{table.rpartition('/')[0]}/{path.replace(chr(92), '/')}"
     if _WINDOWS.match(table):
         return str(PureWindowsPath(table).parent / path)
-    folder = PurePosixPath(table).parent
-    forms = [path]
-    # A backslash may belong to a name; a name may be stored in another Unicode form.
-    if "\\" in path or not path.isascii():
-        slashes = path.replace("\\", "/")
-        forms += [slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))]
-        # Path.exists raises for a name that is too long.
-        forms = [form for form in forms if os.path.exists(folder / form)] or [slashes]  # noqa: PTH110
-    return str(folder / forms[0])
+    return str(file_named(PurePosixPath(table).parent, path))
 
 
 def _choose(schema: Any, column: str | None) -> tuple[str, bool]:

@@ -42,6 +42,16 @@ class Epoch:
     images_per_second: float
     seconds: float
 
+    def as_json(self) -> dict[str, float | None]:
+        """Return the values for JSON, which has neither NaN nor infinity: None instead."""
+        return {name: v if math.isfinite(v) else None for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Epoch":
+        """Read what `as_json` returned; None becomes NaN."""
+        numbers: dict[str, Any] = {n: math.nan if v is None else v for n, v in values.items()}
+        return cls(**numbers)
+
 
 @dataclass
 class Progress:
@@ -51,7 +61,7 @@ class Progress:
         stage: Number of the current stage, from 0.
         stage_epoch: Epochs finished in that stage.
         best_epoch: Epoch of the stage's lowest validation loss, counted over all stages.
-        best_loss: That loss.
+        best_loss: That loss; infinite while no epoch of the stage has a finite one.
         history: All finished epochs.
     """
 
@@ -65,10 +75,11 @@ class Progress:
         """Add a finished epoch; true if it is the stage's best so far."""
         self.history.append(row)
         self.stage_epoch += 1
+        loss = row.val_loss if math.isfinite(row.val_loss) else math.inf
         # The first epoch counts even where its loss is not a number.
-        better = self.stage_epoch == 1 or row.val_loss < self.best_loss
+        better = self.stage_epoch == 1 or loss < self.best_loss
         if better:
-            self.best_loss, self.best_epoch = row.val_loss, row.epoch
+            self.best_loss, self.best_epoch = loss, row.epoch
         return better
 
     def stage_is_done(self, epochs: int, patience: int) -> bool:

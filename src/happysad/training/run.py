@@ -50,7 +50,7 @@ class Run:
 
         Raises:
             RecipeError: The directory contains other files, a run of another recipe, or a run that
-                is not to be resumed.
+                is not to be resumed; or the recipe cannot be written.
         """
         if self.model.is_file() or self.checkpoint.is_file():
             if not resume:
@@ -68,6 +68,12 @@ class Run:
         found = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         if self.path.is_file() or any(n not in own and ".partial" not in n for n in found):
             raise RecipeError(f"{self.path}: exists and is not a run directory; give another --out")
+        try:
+            recipe.weights.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RecipeError(
+                f"{recipe.weights!r}: the name of the weights file is not UTF-8; rename it"
+            ) from error
         atomic_text(self.environment_file, json.dumps(_environment(dataset), indent=2))
         atomic_text(self.recipe_file, recipe_toml(recipe))
 

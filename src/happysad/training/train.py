@@ -1,6 +1,7 @@
 """Train a network on a dataset and write a run directory."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -10,10 +11,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from happysad import released
 from happysad.dataset.load import Dataset, load
 from happysad.dataset.scan import check_outside, scan, without_excluded
-from happysad.dataset.split import read_manifest, split, write_manifest
-from happysad.errors import DatasetError
+from happysad.dataset.split import SIDES, read_manifest, split, write_manifest
+from happysad.errors import DatasetError, RecipeError
 from happysad.files import atomic, atomic_csv
 from happysad.image import RgbImage
 from happysad.plots import contact_sheet, plot_history
@@ -24,7 +26,7 @@ from happysad.training.network import build_network, see_in_grey
 from happysad.training.recipe import Recipe
 from happysad.training.reliability import validation_warnings
 from happysad.training.run import Run
-from happysad.training.targets import mostly_happy_or_sad
+from happysad.training.targets import make_targets, mostly_happy_or_sad
 
 Indices = npt.NDArray[np.intp]
 
@@ -40,7 +42,8 @@ class TrainingResult:
         validation: Number of validation images that were used.
         skipped: Number of images that were skipped.
         excluded: Number of images that were excluded on request.
-        warnings: What makes the validation metrics unreliable; see `validation_warnings`.
+        warnings: What makes the validation metrics unreliable: see `validation_warnings`, or a loss
+            that is not finite.
     """
 
     run: Path
@@ -85,37 +88,39 @@ def train(
     Raises:
         DatasetError: The dataset cannot be trained on, or it or its groups have changed since the
             run began.
-        RecipeError: ``out`` contains another run.
+        RecipeError: ``out`` contains another run, or was begun with other initial weights.
         ModelError: The initial weights are not available.
     """
     # Before anything slow, such as a download of weights.
     check_outside(dataset_folder, out)
-    samples = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
-    excluded = 0
+    samples = listed = scan(dataset_folder, group_pattern=group_pattern, others=recipe.others)
     if exclude is not None:
-        excluded = len(samples) - len(without_excluded(dataset_folder, samples, exclude))
+        samples = without_excluded(dataset_folder, listed, exclude)
     run = Run(out)
     run.begin(recipe, dataset_folder, resume)
-    if run.finished:
-        # It may have been killed before its temporary files were removed.
-        run.tidy()
-        return _result(run)
-    keras.utils.set_random_seed(recipe.seed)
-    network = build_network(
-        recipe.input_size,
-        dense=recipe.dense,
-        dropout=recipe.dropout,
-        weights=recipe.weights,
-        output=recipe.output,
-    )
+    begun_with, weights_sha256 = run.facts(), _weights_sha256(recipe)
+    if begun_with.get("weights_sha256") not in (None, weights_sha256):
+        raise RecipeError(
+            f"{out}: was begun with other initial weights ({recipe.weights} has changed since, or "
+            "is missing); give another --out"
+        )
+    network = None
+    if not run.finished:
+        keras.utils.set_random_seed(recipe.seed)
+        network = build_network(
+            recipe.input_size,
+            dense=recipe.dense,
+            dropout=recipe.dropout,
+            weights=recipe.weights,
+            output=recipe.output,
+        )
     dataset = load(
         dataset_folder,
         recipe.input_size,
         store=run.crops,
         strict=strict,
-        group_pattern=group_pattern,
         others=recipe.others,
-        exclude=exclude,
+        samples=samples,
     )
     if recipe.others and not (dataset.shares[:, 2] > 0).any():
         raise DatasetError(
@@ -123,17 +128,19 @@ def train(
             "happy nor sad; add them as other/neutral, other/angry ... (happysad dataset import "
             "--others), or add votes.csv"
         )
-    begun_with = run.facts().get("fingerprint", dataset.fingerprint)
-    if begun_with != dataset.fingerprint:
-        raise DatasetError(
-            f"{dataset_folder}: has changed since {out} was begun; give another --out"
-        )
     validation = split(dataset, recipe.validation_fraction, recipe.seed)
-    if "fingerprint" in run.facts():
-        _check_same_split(run, dataset, validation)
+    if "fingerprint" in begun_with:
+        _check_same_dataset(run, dataset, validation)
+    # Again when resuming: the folder may have been moved.
+    run.note(dataset=str(dataset_folder.resolve()))
+    if network is None:
+        del dataset
+        # It may have been killed before its temporary files were removed.
+        run.tidy()
+        return _result(run)
     write_manifest(run.manifest, dataset, validation)
     _write_skipped(run, dataset)
-    run.note(fingerprint=dataset.fingerprint, weights_sha256=_sha256(Path(recipe.weights)))
+    run.note(fingerprint=dataset.fingerprint, weights_sha256=weights_sha256)
     _draw_augmented(run, dataset, recipe, np.flatnonzero(~validation))
 
     def finished(progress: Progress) -> None:
@@ -143,20 +150,24 @@ def train(
         on_epoch(progress.history[-1])
 
     data = _some(Data(dataset.crops, dataset.shares, validation), recipe.images, recipe.seed)
+    training, held_back = _used(dataset_folder, data, recipe)
     progress = fit(network, data, recipe, run.checkpoint, finished)
     # Again: a process killed right after the last checkpoint has not written that epoch. SVG takes
     # longer than PNG, and is written only here.
     run.write_history(progress.history)
     _draw_curves(run, progress, recipe, svg=True)
     best = progress.history[progress.best_epoch - 1]
-    _, held_back = mostly_happy_or_sad(data.shares[data.validation])
+    _, labels = mostly_happy_or_sad(data.shares[data.validation])
+    warnings = validation_warnings(best.val_accuracy, labels)
+    if not math.isfinite(best.val_loss):
+        warnings.insert(0, "the validation loss is not a finite number; use a lower learning rate")
     run.note(
-        best=asdict(best),
-        training=int((~data.validation).sum()),
-        validation=int(data.validation.sum()),
+        best=best.as_json(),
+        training=training,
+        validation=held_back,
         skipped=len(dataset.skipped),
-        excluded=excluded,
-        warnings=validation_warnings(best.val_accuracy, held_back),
+        excluded=len(listed) - len(samples),
+        warnings=warnings,
     )
     if all(_is_grey(data.crops[i]) for i in np.flatnonzero(~data.validation)):
         see_in_grey(network)
@@ -169,8 +180,16 @@ def train(
     return _result(run)
 
 
-def _check_same_split(run: Run, dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
-    """Raise an error if an image would change sides: it would be in both parts of the run."""
+def _check_same_dataset(run: Run, dataset: Dataset, validation: npt.NDArray[np.bool_]) -> None:
+    """Raise an error if the images are others than the run's, or would change sides.
+
+    An image that changes sides would be in both parts of the run.
+    """
+    if run.facts()["fingerprint"] != dataset.fingerprint:
+        raise DatasetError(
+            f"{dataset.folder}: has changed since {run.path} was begun, or is another dataset; "
+            "resume with the same images, labels, votes and --exclude, or give another --out"
+        )
     begun_with = {(row.sha256, row.validation) for row in read_manifest(run.manifest, others=True)}
     if begun_with != set(zip(dataset.sha256, validation.tolist(), strict=True)):
         raise DatasetError(
@@ -184,7 +203,24 @@ def _result(run: Run) -> TrainingResult:
     facts = run.facts()
     names = ("training", "validation", "skipped", "excluded", "warnings")
     values = {name: facts[name] for name in names if name in facts}
-    return TrainingResult(run=run.path, best=Epoch(**facts["best"]), **values)
+    return TrainingResult(run=run.path, best=Epoch.from_json(facts["best"]), **values)
+
+
+def _used(folder: Path, data: Data, recipe: Recipe) -> tuple[int, int]:
+    """Count the training and validation images that have a weight.
+
+    Raises:
+        DatasetError: One of the counts is 0.
+    """
+    _, weights = make_targets(data.shares, np.flatnonzero(~data.validation), recipe)
+    counts = [int((weights[data.validation == side] > 0).sum()) for side in (False, True)]
+    for side, count in zip(SIDES, counts, strict=True):
+        if not count:
+            raise DatasetError(
+                f"{folder}: no {side} image has votes for happy or sad; add some to votes.csv, or "
+                'use a recipe with output = "softmax"'
+            )
+    return counts[0], counts[1]
 
 
 def _some(data: Data, images: int, seed: int) -> Data:
@@ -206,7 +242,10 @@ def _is_grey(crop: RgbImage) -> bool:
     return bool((crop == crop[..., :1]).all())
 
 
-def _sha256(path: Path) -> str | None:
+def _weights_sha256(recipe: Recipe) -> str | None:
+    """Hash the file of the initial weights; None if they are downloaded or random."""
+    bundled = recipe.weights == "happysad"
+    path = released.FOLDER / released.WEIGHTS if bundled else Path(recipe.weights)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
