@@ -20,6 +20,7 @@ ORDER = [
     {"classifier", "faces", "sources", "reports"},
     {"crops", "download", "yunet", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
+    {"image_cost"},
     {"errors", "image_formats"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
