@@ -16,7 +16,7 @@ ORDER = [
     {"export", "video", "serving", "doctor"},
     {"evaluation"},
     {"training"},
-    {"dataset", "detector", "annotate", "copies", "records"},
+    {"dataset", "detector", "annotate", "copies", "records", "quiet"},
     {"classifier", "faces", "sources", "reports"},
     {"crops", "download", "yunet", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},

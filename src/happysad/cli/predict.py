@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from happysad.cli.quiet import quiet
 from happysad.cli.shared import Crop, CropMode, Model
 from happysad.cores import cores
 from happysad.errors import HappysadError
+from happysad.quiet import quiet
 
 if TYPE_CHECKING:
     from happysad.copies import AnnotatedCopies

@@ -1,14 +1,15 @@
 """`happysad serve`: the HTTP API and the web page."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from happysad.cli.quiet import start_litert
 from happysad.cores import cores
 from happysad.errors import HappysadError
+from happysad.quiet import start_litert
 
 LIMITS = "Limits"
 
@@ -143,6 +144,9 @@ def serve(
     from happysad.serving.server import serve as run_server
     from happysad.serving.settings import Settings
 
+    for name, seconds in (("--timeout", timeout), ("--idle", idle)):
+        if not math.isfinite(seconds):
+            raise HappysadError(f"{name} {seconds}: not a time limit; give seconds, such as 30")
     settings = Settings(
         model=str(model) if model else None,
         threads=threads or share_of_cpus(workers),
