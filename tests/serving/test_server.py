@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from running import Server, serving
 
-from happysad.cli.serve import serve, share_of_cpus
+from happysad.cli.serve import _parse_origin, serve, share_of_cpus
 from happysad.cores import cores
 from happysad.released import FOLDER, MODEL
 from happysad.serving.settings import Settings
@@ -262,7 +262,27 @@ def test_other_sites_may_ask_where_that_is_allowed(origin: str) -> None:
             assert ("access-control-allow-origin" in headers) == allowed
 
 
-@pytest.mark.parametrize("origin", ["friend.example", "ftp", "https://friend.example/page"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://friend.example:443", "https://friend.example"),
+        ("http://Friend.example:80/", "http://friend.example"),
+        ("http://friend.example:443", "http://friend.example:443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_compared_as_browsers_send_it(given: str, sent: str) -> None:
+    assert _parse_origin(given) == sent
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("friend.example", "ftp", "https://friend.example/page", "https://friend.example?a"),
+        *("https://friend.example#a", "https://caf\u00e9.example", "https://me@friend.example"),
+    ],
+)
 def test_what_is_no_origin_ends_the_start_with_one_line(origin: str) -> None:
     command = [sys.executable, "-m", "happysad", "serve", "--cors", origin]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

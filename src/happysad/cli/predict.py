@@ -1,6 +1,7 @@
 """`happysad predict`: label the faces in images or in a video."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -148,9 +149,13 @@ def _predict_images(
 
     copies = AnnotatedCopies(annotate, sources) if annotate else None
     skipped = SkippedFiles()
-    found: Iterable[FoundImage] = find_images(
-        sources, copies.folder if copies else None, skipped.add
-    )
+
+    def skip(path: str) -> None:
+        # The command's own output is not an input.
+        if not csv_file or os.path.realpath(path) != os.path.realpath(csv_file):
+            skipped.add(path)
+
+    found: Iterable[FoundImage] = find_images(sources, copies.folder if copies else None, skip)
     failed: list[str] = []
     errors = 0
     summary = Summary()

@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from happysad.errors import HappysadError
 from happysad.quiet import start_litert
 
 LIMITS = "Limits"
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def serve(
@@ -183,13 +185,14 @@ def _parse_formats(formats: str | None) -> tuple[str, ...]:
 
 
 def _parse_origin(origin: str) -> str:
-    """Return an origin as browsers send it: scheme, host and port, without a slash at the end."""
+    """Return an origin as browsers send it: scheme, host, and the port unless it is the default."""
     plain = origin.strip().removesuffix("/").lower()
-    if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", plain):
+    if plain != "*" and not _ORIGIN.fullmatch(plain):
         raise HappysadError(
-            f"--cors {origin}: not an origin; give scheme and host, such as https://example.org"
+            f"--cors {origin}: not an origin; give scheme and host in ASCII, such as "
+            "https://example.org or https://xn--caf-dma.example"
         )
-    return plain
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", plain)
 
 
 def register(app: typer.Typer) -> None:
