@@ -157,6 +157,7 @@ def test_failed_writes_are_reported(desk: Path) -> None:
     (desk / "out" / "left").write_text("in the way")
     with pytest.raises(HappysadError, match=r"cannot be written \("):
         copies.save("left/2.png", RED)
+    copies.save("right/1.png", RED)
     with pytest.raises(HappysadError, match=r"n\.bmp\.png: cannot be written \("):
         copies.save(f"right/{'n' * 251}.bmp", RED)
 
