@@ -1,4 +1,4 @@
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -90,6 +90,35 @@ def test_urls_that_differ_in_their_query_have_two_copies(desk: Path) -> None:
     assert all(name.startswith("host/a") and name.endswith(".jpg") for name in names)
 
 
+def test_urls_of_several_ports_have_a_copy_each(desk: Path) -> None:
+    urls = ["http://host:8751/a.jpg", "http://Host:8752/a.jpg", "http://me:secret@host/a.jpg"]
+    first, second, plain = saved("out", urls, urls)
+    assert first.startswith("host/a-") and second.startswith("host/a-") and plain == "host/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("https://h/D:/x.jpg", ("h", "D_", "x.jpg")),
+        (r"https://h/..\..\x.jpg", ("h", ".._.._x.jpg")),
+        ("https://h/File:Foo.jpg", ("h", "File_Foo.jpg")),
+        ("https://h/.. /a./x.jpg", ("h", "a", "x.jpg")),
+    ],
+)
+def test_copies_of_urls_have_names_that_windows_allows(
+    desk: Path, url: str, parts: tuple[str, ...]
+) -> None:
+    (copy,) = saved("out", [url], [url])
+    assert PureWindowsPath(copy).parts == parts
+
+
+def test_a_suffix_is_appended_until_the_name_is_free(desk: Path) -> None:
+    for name in ("left/2", "left/2.bmp", "left/2.bmp.png"):
+        (desk / name).touch()
+    paths = ["left/2", "left/2.png", "left/2.bmp", "left/2.bmp.png"]
+    assert saved("out", ["left"], paths) == ["2.bmp.png", "2.bmp.png.png", "2.png", "2.png.png"]
+
+
 def test_a_source_is_never_written_over(desk: Path) -> None:
     for out, sources in (
         (".", ["top.png"]),
@@ -128,6 +157,9 @@ def test_failed_writes_are_reported(desk: Path) -> None:
     (desk / "out" / "left").write_text("in the way")
     with pytest.raises(HappysadError, match=r"cannot be written \("):
         copies.save("left/2.png", RED)
+    copies.save("right/1.png", RED)
+    with pytest.raises(HappysadError, match=r"n\.bmp\.png: cannot be written \("):
+        copies.save(f"right/{'n' * 251}.bmp", RED)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif"])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from happysad import Detector, ImageError, ModelError
-from happysad.classifier import Precision
+from happysad.classifier import Classifier, Precision
 from happysad.dataset.synthetic import draw_scene
 from happysad.image import LazyImage, RgbImage, Source, open_image, read_image
 from happysad.prediction import ImageResult
@@ -189,6 +189,7 @@ def test_arguments_out_of_range_are_refused() -> None:
         ({"formats": "JPEG"}, "formats must be some of JPEG, PNG"),
         ({"formats": ("JPG",)}, "formats must be some of"),
         ({"threads": 0}, "at least 1"),
+        ({"model": Classifier(), "threads": 4}, "a classifier has its own threads; omit threads"),
     ):
         with pytest.raises(ValueError, match=says):
             Detector(**arguments)

@@ -13,7 +13,7 @@ import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from happysad.crops import fit_square
 from happysad.errors import ImageError
@@ -468,3 +468,82 @@ def test_an_image_over_every_limit_is_refused_with_the_limit_that_holds() -> Non
     Image.new("1", (20_000, 10_000)).save(file, "PNG")
     with pytest.raises(ImageError, match="over the limit of 179 million pixels"):
         read_image(file.getvalue(), max_pixels=300_000_000)
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated, and with EXIF data and a video around it."""
+    exif = Image.Exif()
+    exif[0x010E] = "\u00ff\u00da" * 300
+    content = encoded(red_blue(), "JPEG", progressive=True, exif=exif)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * count + content[-2:] + b"\xff\xda video" * 300
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    assert read_image(with_scans(10)).shape == (16, 32, 3)
+    image = open_image(with_scans(7000))
+    with pytest.raises(ImageError, match="has more than 100 scans; save it as a baseline JPEG"):
+        image.pixels()
+
+
+@pytest.mark.parametrize(
+    ("options", "is_read"),
+    [
+        ({}, True),
+        ({"codeblock_size": (16, 16)}, True),
+        ({"precinct_size": (128, 128), "tile_size": (512, 512)}, True),
+        ({"codeblock_size": (4, 4)}, False),
+        ({"precinct_size": (8, 8)}, False),
+        ({"tile_size": (8, 8)}, False),
+    ],
+)
+@pytest.mark.parametrize("no_jp2", [False, True])
+def test_a_jpeg_2000_of_tiny_blocks_is_refused(
+    options: dict[str, Any], is_read: bool, no_jp2: bool
+) -> None:
+    content = encoded(photo(700, 701), "JPEG2000", no_jp2=no_jp2, **options)
+    if is_read:
+        assert read_image(content).shape == (701, 700, 3)
+    else:
+        with pytest.raises(ImageError, match="far too small tiles or code blocks; convert it"):
+            read_image(content)
+
+
+def test_a_large_jpeg_2000_is_refused() -> None:
+    content = encoded(photo(700, 700), "JPEG2000")
+    assert read_image(content, max_pixels=3 * 490_000).shape == (700, 700, 3)
+    with pytest.raises(ImageError, match=r"700×700 pixels, over the limit of 0\.48 million"):
+        read_image(content, max_pixels=1_440_000)
+
+
+def test_a_png_is_decoded_only_once_and_its_exif_may_follow_the_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain, tagged = encoded(red_blue(), "PNG"), encoded(red_blue(), "PNG", exif=exif)
+    start = tagged.index(b"eXIf") - 4
+    chunk = tagged[start : tagged.index(b"IDAT") - 4]
+    late = plain[:-12] + chunk + plain[-12:]
+    decoded: list[ImageFile.ImageFile] = []
+    load = ImageFile.ImageFile.load
+
+    def counted(image: ImageFile.ImageFile) -> Any:
+        decoded.append(image)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    for content, width, height in ((plain, 32, 16), (tagged, 16, 32), (late, 16, 32)):
+        decoded.clear()
+        image = open_image(content)
+        assert (image.width, image.height) == (width, height)
+        assert bool(decoded) == (content is late)
+        assert image.pixels().shape == (height, width, 3)
+
+
+def test_a_file_object_needs_only_read() -> None:
+    class Response:
+        def read(self) -> bytearray:
+            return bytearray(encoded(red_blue(), "PNG"))
+
+    assert read_image(Response()).shape == (16, 32, 3)  # type: ignore[arg-type]

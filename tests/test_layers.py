@@ -16,10 +16,11 @@ ORDER = [
     {"export", "video", "serving", "doctor"},
     {"evaluation"},
     {"training"},
-    {"dataset", "detector", "annotate", "copies", "records"},
+    {"dataset", "detector", "annotate", "copies", "records", "quiet"},
     {"classifier", "faces", "sources", "reports"},
     {"crops", "download", "yunet", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
+    {"image_cost"},
     {"errors", "image_formats"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -135,3 +135,10 @@ def test_a_source_that_may_not_be_looked_at_is_listed(folder: Path) -> None:
     too_long = str(folder / ("x" * 300)) + ".jpg"
     found = list(find_images([too_long, str(folder / "a.JPG")]))
     assert [each.path for each in found] == [too_long, str(folder / "a.JPG")]
+
+
+def test_a_folder_of_thumbnails_that_is_named_is_searched(folder: Path) -> None:
+    thumbnails = folder / "@eaDir"
+    thumbnails.mkdir()
+    Image.new("RGB", (2, 2)).save(thumbnails / "x.png")
+    assert names(folder, thumbnails) == names(folder, f"{thumbnails}/") == ["@eaDir/x.png"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from PIL import Image
 from happysad.annotate import COPY_MARK
 from happysad.download import is_url
 from happysad.errors import HappysadError
-from happysad.files import atomic
+from happysad.files import atomic, convert_os_errors
 from happysad.image import RgbImage
 from happysad.image_formats import IMAGE_SUFFIXES
 from happysad.sources import STDIN, is_folder, is_glob, split_glob
@@ -23,6 +24,8 @@ _WRITABLE: Final = frozenset(
 )
 # The EXIF tag that holds the mark; in a GIF it is the comment.
 _SOFTWARE: Final = 0x0131
+# Windows allows these in no name; the backslash separates folders there.
+_FORBIDDEN: Final = re.compile(r'[\0-\x1f<>:"|?*\\]')
 
 
 class AnnotatedCopies:
@@ -48,7 +51,7 @@ class AnnotatedCopies:
             HappysadError: ``out`` cannot be created, or a source is inside it.
         """
         self._out = out
-        self.folder = None if _is_file_name(out) else out
+        self.folder = None if _names_an_image_file(out) else out
         if self.folder is None:
             if out.suffix.lower() not in _WRITABLE:
                 raise HappysadError(f"{out}: copies are not written as {out.suffix}; give .jpg")
@@ -87,7 +90,9 @@ class AnnotatedCopies:
         target = self._target(path)
         if path != STDIN and not is_url(path) and _real(path) == _real(target):
             raise HappysadError(f"{path}: its annotated copy would overwrite it; give another name")
-        if not _is_copy(target):
+        with convert_os_errors(target):
+            may_be_replaced = _may_be_replaced(target)
+        if not may_be_replaced:
             raise HappysadError(
                 f"{target}: exists and is not an annotated copy; give another name or folder"
             )
@@ -107,19 +112,30 @@ class AnnotatedCopies:
             return self._out / "stdin.png"
         if is_url(path):
             url = urlsplit(path)
-            parts = [url.hostname or "", *url.path.split("/")]
-            name = self._out.joinpath(*(part for part in parts if part not in ("", "..")))
-            if url.query:
-                digest = hashlib.sha256(url.query.encode("utf-8", "surrogateescape")).hexdigest()
+            host = url.netloc.rpartition("@")[2].lower()
+            # Windows also ignores dots and spaces at the end of a name.
+            parts = (
+                _FORBIDDEN.sub("_", part).rstrip(". ")
+                for part in (url.hostname or "", *url.path.split("/"))
+            )
+            name = self._out.joinpath(*filter(None, parts))
+            # Not equal with a port.
+            if url.query or host != url.hostname:
+                distinct = f"{host}?{url.query}".encode("utf-8", "surrogateescape")
+                digest = hashlib.sha256(distinct).hexdigest()
                 name = name.with_name(f"{name.stem}-{digest[:8]}{name.suffix}")
             return _writable(name, ".jpg")
         place = os.path.relpath(_absolute(path), self._root)
         # A glob pattern may lead out of its fixed part: */../x.
         name = self._out.joinpath(*(part for part in Path(place).parts if part != os.pardir))
-        return _writable(name, ".png")
+        copy = _writable(name, ".png")
+        # 1.bmp beside 1.bmp.png
+        while copy != name and os.path.lexists(Path(path).with_name(copy.name)):
+            copy = copy.with_name(f"{copy.name}.png")
+        return copy
 
 
-def _is_file_name(out: Path) -> bool:
+def _names_an_image_file(out: Path) -> bool:
     return out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out)
 
 
@@ -128,7 +144,7 @@ def _writable(name: Path, suffix: str) -> Path:
     return name if name.suffix.lower() in _WRITABLE else name.with_name(name.name + suffix)
 
 
-def _is_copy(path: Path) -> bool:
+def _may_be_replaced(path: Path) -> bool:
     """Return whether there is no file, or an annotated copy, which may be replaced."""
     if not path.is_file():
         return True

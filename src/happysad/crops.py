@@ -56,7 +56,7 @@ def crop_faces(
     full = max(image.width, image.height)
     sides = [max(1.0, margin * max(face.box[2:])) for face in faces]
     pixels = image.pixels(math.ceil(full * min(1.0, size / _MAX_ENLARGEMENT / min(sides))))
-    scale = max(pixels.shape) / full
+    scale = max(pixels.shape[:2]) / full
     for crop, face, side in zip(crops, faces, sides, strict=True):
         x, y = centre(face)
         angle = roll(face) if level else 0.0

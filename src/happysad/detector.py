@@ -51,13 +51,14 @@ class Detector:
                 centred square), which must be a crop of one face.
             max_pixels: Images with more pixels are refused.
             formats: Which of `happysad.image.FORMATS` are decoded; others are refused.
-            threads: Number of threads that LiteRT uses for one crop.
+            threads: Number of threads that LiteRT uses for one crop. A classifier has its own.
             on_stage: Called with the name and seconds of each stage of an image: ``"detect"``
                 (including decoding), ``"crop"`` and ``"classify"``.
 
         Raises:
             ModelError: The model is missing, damaged, or was not made by happysad.
-            ValueError: ``crop``, ``formats`` or ``threads`` has another value.
+            ValueError: ``crop``, ``formats`` or ``threads`` has another value, or ``threads`` is
+                given with a classifier.
         """
         if crop not in ("face", "whole"):
             raise ValueError(f'crop must be "face" or "whole", not {crop!r}')
@@ -65,6 +66,8 @@ class Detector:
             raise ValueError(f"formats must be some of {', '.join(FORMATS)}, not {formats!r}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
+        if isinstance(model, Classifier) and threads != 1:
+            raise ValueError("a classifier has its own threads; omit threads")
         self.classifier = (
             model if isinstance(model, Classifier) else Classifier(model, threads=threads)
         )

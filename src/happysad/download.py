@@ -33,6 +33,8 @@ def read_beginning(url: str, length: int) -> tuple[str, bytes]:
 def download(url: str) -> bytes:
     """Download an image of up to 200 MB.
 
+    A user name and password in the URL are sent as HTTP Basic authentication.
+
     Raises:
         ImageError: The server does not respond within 10 seconds, answers with an error, or the
             content is too large.
@@ -47,18 +49,25 @@ def download(url: str) -> bytes:
 @contextmanager
 def _opened(url: str) -> Iterator["HTTPResponse"]:
     # Imported here: they take as long as the rest of a start.
+    import base64
     import http.client
     import string
     import urllib.error
     import urllib.request
-    from urllib.parse import quote
+    from urllib.parse import quote, unquote_to_bytes, urlsplit
 
     try:
-        # Spaces and other characters that a URL must encode. Some servers refuse the default name
-        # of Python's client.
+        # Spaces and other characters that a URL must encode.
+        parts = urlsplit(quote(url, safe=string.punctuation))
+        user, _, host = parts.netloc.rpartition("@")
+        # Some servers refuse the default name of Python's client.
         request = urllib.request.Request(  # noqa: S310
-            quote(url, safe=string.punctuation), headers={"User-Agent": "happysad"}
+            parts._replace(netloc=host).geturl(), headers={"User-Agent": "happysad"}
         )
+        if user:
+            credentials = base64.b64encode(unquote_to_bytes(user)).decode()
+            # Not sent to where the server redirects.
+            request.add_unredirected_header("Authorization", f"Basic {credentials}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
             yield response
     except urllib.error.HTTPError as error:

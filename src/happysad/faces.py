@@ -149,7 +149,7 @@ class FaceDetector:
         if abs(math.degrees(angle)) < _MIN_ROLL or max(face.box[2:]) > full / 2:
             return face
         pixels = image.pixels(_DECODED)
-        scale = max(pixels.shape) / full
+        scale = max(pixels.shape[:2]) / full
         x, y = centre(face)
         side = max(face.box[2:]) * _REFINING_MARGIN
         crop = cut_square(pixels, (x * scale, y * scale), side * scale, angle, _REFINING_SIDE)
@@ -179,12 +179,12 @@ def _resized(image: LazyImage, longest: int) -> tuple[RgbImage, Matrix]:
     """Return the image resized to a longer side, and the 3×3 map back to the image."""
     pixels = image.pixels(max(longest, _DECODED))
     # Tiny images are enlarged: in one of six that are a face, it is only found then.
-    scale = min(longest, max(_CLOSE, max(pixels.shape))) / max(pixels.shape)
+    scale = min(longest, max(_CLOSE, max(pixels.shape[:2]))) / max(pixels.shape[:2])
     if scale != 1:
         height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
         how = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.BICUBIC
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), how, reducing_gap=1.0))
-    factor = max(image.width, image.height) / max(pixels.shape)
+    factor = max(image.width, image.height) / max(pixels.shape[:2])
     return pixels, np.diag([factor, factor, 1.0])
 
 

@@ -2,8 +2,9 @@
 
 import io
 import os
+import struct
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from happysad.errors import ImageError
+from happysad.image_cost import check_cost
 from happysad.image_formats import FORMATS, HEADER_BYTES, NAMES, image_format
 
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
@@ -44,6 +46,13 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 # Bits per pixel of cameras' and scanners' grey images that are stored in 16 or 32 bits.
 _DEPTHS: Final = (8, 10, 12, 14, 16)
 
+# Decoders hold an image several times: WebP's four times, JPEG 2000's in 32 bits per value.
+_SHARES: Final = {"WEBP": 2, "JPEG2000": 3}
+"""Which part of the maximum number of pixels is allowed: a half, a third."""
+
+# The chunks of a PNG that may hold EXIF data.
+_METADATA: Final = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+
 
 def read_image(
     source: Source, *, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
@@ -57,7 +66,7 @@ def read_image(
     Args:
         source: See `Source`.
         max_pixels: Images with more pixels are refused before they are decoded; WebP images with
-            more than half as many.
+            more than half as many, JPEG 2000 images with more than a third.
         formats: Which of `FORMATS` are accepted.
 
     Returns:
@@ -76,7 +85,8 @@ def open_image(
 
     Args:
         source: See `Source`. A file object is read to its end.
-        max_pixels: Images with more pixels are refused; WebP images with more than half as many.
+        max_pixels: Images with more pixels are refused; WebP images with more than half as many,
+            JPEG 2000 images with more than a third.
         formats: Which of `FORMATS` are accepted.
 
     Raises:
@@ -121,6 +131,10 @@ class LazyImage:
             self._check_size(self.width, self.height)
             return
         with self._errors(), self._open() as image:
+            if image is self._source or _has_late_metadata(image):
+                # Damaged images are reported when they are decoded.
+                with suppress(Exception):
+                    image.load()
             self.width, self.height = _upright_size(image)
             if not self.width * self.height:
                 raise ImageError(f"has no pixels ({self.width}×{self.height})")
@@ -141,9 +155,10 @@ class LazyImage:
         """
         full = max(self.width, self.height)
         wanted = full if longest is None else min(longest, full)
-        if self._decoded is None or max(self._decoded.shape) < wanted:
+        if self._decoded is None or max(self._decoded.shape[:2]) < wanted:
             with self._errors(), self._open() as image:
                 if image is not self._source:
+                    check_cost(image)
                     scale = next(s for s in (8, 4, 2, 1) if full // s >= wanted or s == 1)
                     image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
                 self._decoded = _decoded(image)
@@ -167,9 +182,8 @@ class LazyImage:
                 formats = ["HEIF"]
             file.seek(0)
             with Image.open(file, formats=formats) as image:
-                # Pillow's WebP decoder holds an image four times.
-                webp = image.format == "WEBP"
-                self._check_size(*image.size, self._max_pixels / 2 if webp else None)
+                share = _SHARES.get(image.format or "", 1)
+                self._check_size(*image.size, self._max_pixels / share)
                 if image.format == "TIFF":
                     # A tile is decoded whole, even if only a small part of it is inside the image.
                     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -180,7 +194,7 @@ class LazyImage:
         limit = self._max_pixels if limit is None else limit
         size = f"{width}×{height} pixels, over the limit of"
         if width * height > limit:
-            raise ImageError(f"{size} {limit / 1e6:g} million", self._name)
+            raise ImageError(f"{size} {limit / 1e6:.3g} million", self._name)
         if max(width, height) > MAX_SIDE:
             raise ImageError(f"{size} {MAX_SIDE:,} a side", self._name)
 
@@ -220,12 +234,13 @@ def _register_heif() -> None:
 
 
 def _read_file(file: Any) -> bytes:
-    if file.seekable():
+    # Responses of HTTP clients may have nothing but read.
+    if hasattr(file, "seekable") and file.seekable():
         file.seek(0)
     content = file.read()
-    if not isinstance(content, bytes):
+    if isinstance(content, str):
         raise ImageError("the file is open as text; open it in mode 'rb'")
-    return content
+    return bytes(content)
 
 
 def _checked(array: Any) -> RgbImage:
@@ -253,12 +268,29 @@ def _checked(array: Any) -> RgbImage:
     )
 
 
+def _has_late_metadata(image: Any) -> bool:
+    """Return whether a PNG file has metadata after its pixels, which Pillow reads on decoding."""
+    if image.format != "PNG":
+        return False
+    file, pixels, late = image.fp, False, False
+    position = file.tell()
+    file.seek(8)
+    while not late and len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        pixels = pixels or kind == b"IDAT"
+        late = pixels and kind in _METADATA
+        file.seek(length + 4, os.SEEK_CUR)
+    file.seek(position)
+    return late
+
+
 def _orientation(image: Image.Image) -> object:
     # Pillow rotates TIFF images itself and states the upright size.
     if image.format == "TIFF":
         return None
     try:
-        return image.getexif().get(_ORIENTATION)
+        # Not image.getexif: that of PNG files without EXIF data decodes the image.
+        return Image.Image.getexif(image).get(_ORIENTATION)
     # Damaged EXIF data makes Pillow raise nearly anything; viewers show such images as stored.
     except Exception:
         return None

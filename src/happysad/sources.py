@@ -139,7 +139,7 @@ def _search(
     stack, empty = [Path(folder)], True
     while stack:
         path = stack.pop()
-        if path.name in IGNORED and str(path) != folder:
+        if path.name in IGNORED and path != Path(folder):
             on_skip(str(path))
             continue
         if not is_folder(path):

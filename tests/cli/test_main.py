@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import happysad
 from happysad.cli import VERBS
@@ -47,3 +48,16 @@ def test_only_errors_of_writing_are_blamed_on_standard_output(tmp_path: Path) ->
     (tmp_path / "tomli_w.py").write_text('raise OSError("Truncated File Read")')
     done = run("train", "faces", "--out", str(tmp_path / "run"), PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (2, "error: Truncated File Read\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such shell there")
+@pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
+def test_standard_error_may_be_closed(closed: str, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 50)).save(tmp_path / "wall.png")
+    command = f'"$0" -m happysad predict wall.png none.png --csv faces.csv {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["image", "wall.png"]
+    assert (tmp_path / "faces.csv").read_text("utf-8").startswith("path,")

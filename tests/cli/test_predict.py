@@ -357,3 +357,10 @@ def test_a_long_name_gets_its_copy_and_a_failed_copy_ends_nothing(
     assert len(out.splitlines()) == 3
     assert f"error: {tmp_path / 'out' / 'other.jpg'}: cannot be written" in errors
     assert (tmp_path / "out" / long.name).stat().st_size > 1000
+
+
+def test_a_commands_own_table_is_not_named_as_skipped(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes((images / "red.png").read_bytes())
+    for _ in range(2):
+        status, _, errors = predict(tmp_path, "--csv", tmp_path / "faces.csv")
+        assert (status, errors) == (0, "")

@@ -1,5 +1,6 @@
 """`happysad predict` on videos, as a user runs it."""
 
+import base64
 import csv
 import io
 import json
@@ -245,6 +246,43 @@ def test_the_url_of_an_image_is_an_image(clip: Path, tmp_path: Path) -> None:
         assert "none.jpg: cannot be downloaded (status 404)" in errors
         assert "page.html: cannot be read (not an image" in errors
         assert f"{nowhere}: cannot be downloaded (" in errors
+
+
+def test_a_camera_may_need_a_password_which_no_other_host_gets() -> None:
+    received = []
+    portrait = Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg").read_bytes()
+
+    class Camera(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            received.append((self.path, self.headers["Authorization"]))
+            if self.path == "/moved.jpg":
+                self.send_response(302)
+                self.send_header("Location", "/portrait.jpg")
+            elif self.path == "/closed.jpg" and not self.headers["Authorization"]:
+                self.send_response(401)
+            else:
+                self.send_response(200)
+                self.send_header("Content-Type", "image/jpeg")
+            self.end_headers()
+            self.wfile.write(portrait)
+
+    with web(Camera) as url:
+        address = url.removeprefix("http://")
+        urls = [f"http://{user}{address}/closed.jpg" for user in ("me:p%40ss@", "")]
+        status, out, errors = predict(*urls, f"http://me:p%40ss@{address}/moved.jpg", "--json")
+
+    assert (status, [json.loads(line)["status"] for line in out.splitlines()]) == (
+        1,
+        ["ok", "error", "ok"],
+    )
+    assert errors.count("status 401") == 1
+    key = f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+    assert set(received) == {
+        ("/closed.jpg", key),
+        ("/closed.jpg", None),
+        ("/moved.jpg", key),
+        ("/portrait.jpg", None),
+    }
 
 
 def test_a_glob_pattern_may_match_a_video(clip: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 from running import Server, free_port, serving
 
-from happysad.cli.serve import serve, share_of_cpus
+from happysad.cli.serve import _parse_origin, serve, share_of_cpus
 from happysad.cores import cores
 from happysad.released import FOLDER, MODEL
 from happysad.serving.settings import Settings
@@ -172,6 +173,26 @@ def test_headers_have_a_limit(server: Server, hopper: Path) -> None:
     assert large.status_code == 200
 
 
+def test_clients_that_offer_http_2_or_websockets_are_answered(hopper: Path) -> None:
+    """As curl --http2 and Java's client do."""
+    image = hopper.read_bytes()
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+    http2 = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
+    sized = b"Content-Length: %d\r\n\r\n%b" % (len(image), image)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(image), image)
+    last = (
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+    )
+    with serving() as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head + http2 + sized + head + http2 + chunked + last + b"\r\n")
+            received = answer(connection)
+        _, log = server.stop()
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+    assert received.count(b'"status":"ok"') == 2 and received.endswith(b"alive\n")
+    assert log.count("\n") == 1
+
+
 def test_keys_are_required(hopper: Path, tmp_path: Path) -> None:
     (tmp_path / "keys.txt").write_text("# ours\nopen-sesame\nsecond\n")
     with serving("--api-keys", tmp_path / "keys.txt") as server:
@@ -241,7 +262,27 @@ def test_other_sites_may_ask_where_that_is_allowed(origin: str) -> None:
             assert ("access-control-allow-origin" in headers) == allowed
 
 
-@pytest.mark.parametrize("origin", ["friend.example", "ftp", "https://friend.example/page"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://friend.example:443", "https://friend.example"),
+        ("http://Friend.example:80/", "http://friend.example"),
+        ("http://friend.example:443", "http://friend.example:443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_compared_as_browsers_send_it(given: str, sent: str) -> None:
+    assert _parse_origin(given) == sent
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("friend.example", "ftp", "https://friend.example/page", "https://friend.example?a"),
+        *("https://friend.example#a", "https://caf\u00e9.example", "https://me@friend.example"),
+    ],
+)
 def test_what_is_no_origin_ends_the_start_with_one_line(origin: str) -> None:
     command = [sys.executable, "-m", "happysad", "serve", "--cors", origin]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -314,6 +355,39 @@ def test_workers_add_up_their_figures(hopper: Path) -> None:
             list(clients.map(lambda _: predict(server, hopper.read_bytes()), range(20)))
         text = httpx.get(f"{server.url}/metrics").text
         assert 'happysad_images_total{status="ok"} 20.0' in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the worker in /proc")
+def test_a_worker_that_is_killed_leaves_no_images_in_the_queue() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (5000, 5000)).save(file, "PNG")
+    files = [("files", (f"{i}.png", file.getvalue())) for i in range(16)]
+    with serving("--workers", "2", "--threads", "1") as server:
+
+        def queue() -> float:
+            text = httpx.get(f"{server.url}/metrics").text
+            return float(text.partition("\nhappysad_queue ")[2].splitlines()[0])
+
+        def send() -> None:
+            with suppress(httpx.TransportError):
+                httpx.post(f"{server.url}/v1/predict", files=files, timeout=60)
+
+        client = threading.Thread(target=send)
+        client.start()
+        deadline = time.monotonic() + 30
+        while not queue():
+            assert time.monotonic() < deadline
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        for pid in map(int, children.read_text().split()):
+            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
+        client.join()
+        while True:
+            with suppress(httpx.TransportError):
+                if not queue():
+                    break
+            assert time.monotonic() < deadline + 30, "images of a process that is gone"
+            time.sleep(0.1)
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
@@ -401,3 +475,27 @@ def test_a_taken_port_is_an_error_and_nothing_is_announced(server: Server) -> No
     assert f"cannot listen on 127.0.0.1:{server.port}" in ended.stderr
     assert "--port" in ended.stderr
     assert "happysad on http" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--timeout", "inf"), "--timeout inf: not a time limit; give seconds, such as 30"),
+        (("--timeout", "nan"), "--timeout nan: not a time limit"),
+        (("--idle", "inf"), "--idle inf: not a time limit"),
+        (("--host", "ü..x"), "cannot listen on ü..x:8000 (not a host name); choose another --port"),
+    ],
+)
+def test_options_that_cannot_be_end_the_start_with_one_line(
+    options: tuple[str, ...], message: str
+) -> None:
+    command = [sys.executable, "-m", "happysad", "serve", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
+def test_workers_do_not_log_on_loading() -> None:
+    with serving("--workers", "2") as server:
+        _, log = server.stop()
+    assert log.startswith("happysad on ") and "INFO" not in log

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from happysad.cli.quiet import start_litert
+from happysad.quiet import start_litert
 
 if TYPE_CHECKING:
     from happysad.dataset.check import CheckResult

@@ -24,8 +24,8 @@ def doctor(
       happysad doctor
       happysad doctor --json
     """
-    from happysad.cli.quiet import quiet
     from happysad.doctor import examine
+    from happysad.quiet import quiet
 
     # A damaged installation is reported by the checks, not by the libraries.
     with quiet():

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from happysad.cli.quiet import quiet, start_litert
 from happysad.errors import HappysadError
 from happysad.prediction import LABELS
+from happysad.quiet import quiet, start_litert
 
 if TYPE_CHECKING:
     from happysad.evaluation.compare import Comparison

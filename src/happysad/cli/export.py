@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from happysad.cli.quiet import quiet, start_litert
+from happysad.quiet import quiet, start_litert
 
 if TYPE_CHECKING:
     from happysad.export.export import ExportResult

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from happysad.cli.quiet import quiet
 from happysad.cli.shared import Crop, CropMode, Model
 from happysad.cores import cores
 from happysad.errors import HappysadError
+from happysad.quiet import quiet
 
 if TYPE_CHECKING:
     from happysad.copies import AnnotatedCopies
@@ -161,9 +161,13 @@ def _predict_images(
 
     copies = AnnotatedCopies(annotate, sources) if annotate else None
     skipped = SkippedFiles()
-    found: Iterable[FoundImage] = find_images(
-        sources, copies.folder if copies else None, skipped.add
-    )
+
+    def skip(path: str) -> None:
+        # The command's own output is not an input.
+        if not csv_file or os.path.realpath(path) != os.path.realpath(csv_file):
+            skipped.add(path)
+
+    found: Iterable[FoundImage] = find_images(sources, copies.folder if copies else None, skip)
     failed: list[str] = []
     errors = 0
     summary = Summary()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from happysad.cli.quiet import quiet
 from happysad.cli.shared import CLUSTER, Address, Crop, CropMode, Model, resumable
 from happysad.errors import HappysadError
 from happysad.files import check_text_file
+from happysad.quiet import quiet
 
 if TYPE_CHECKING:
     from happysad.scoring.inputs import Input

@@ -1,16 +1,19 @@
 """`happysad serve`: the HTTP API and the web page."""
 
+import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from happysad.cli.quiet import start_litert
 from happysad.cores import cores
 from happysad.errors import HappysadError
+from happysad.quiet import start_litert
 
 LIMITS = "Limits"
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def serve(
@@ -143,6 +146,9 @@ def serve(
     from happysad.serving.server import serve as run_server
     from happysad.serving.settings import Settings
 
+    for name, seconds in (("--timeout", timeout), ("--idle", idle)):
+        if not math.isfinite(seconds):
+            raise HappysadError(f"{name} {seconds}: not a time limit; give seconds, such as 30")
     settings = Settings(
         model=str(model) if model else None,
         threads=threads or share_of_cpus(workers),
@@ -179,13 +185,14 @@ def _parse_formats(formats: str | None) -> tuple[str, ...]:
 
 
 def _parse_origin(origin: str) -> str:
-    """Return an origin as browsers send it: scheme, host and port, without a slash at the end."""
+    """Return an origin as browsers send it: scheme, host, and the port unless it is the default."""
     plain = origin.strip().removesuffix("/").lower()
-    if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", plain):
+    if plain != "*" and not _ORIGIN.fullmatch(plain):
         raise HappysadError(
-            f"--cors {origin}: not an origin; give scheme and host, such as https://example.org"
+            f"--cors {origin}: not an origin; give scheme and host in ASCII, such as "
+            "https://example.org or https://xn--caf-dma.example"
         )
-    return plain
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", plain)
 
 
 def register(app: typer.Typer) -> None:

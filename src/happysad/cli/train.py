@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from happysad.cli.quiet import quiet
 from happysad.cli.shared import resumable
+from happysad.quiet import quiet
 
 if TYPE_CHECKING:
     from happysad.training.recipe import Recipe

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from happysad import __version__
 from happysad.prediction import LABELS
+from happysad.quiet import start_litert
 from happysad.released import CARD, FIGURES, FOLDER
 from happysad.serving import metrics
 from happysad.serving.body import Buffers
@@ -65,6 +66,7 @@ def create_app() -> FastAPI:
     settings = Settings.from_environment()
     if starter := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(starter,), daemon=True).start()
+    start_litert()
     engine, buffers = Engine(settings), Buffers(settings)
 
     @asynccontextmanager

@@ -54,7 +54,7 @@ class Engine:
         self._pending = 0
 
     async def warm_up(self) -> None:
-        """Predict once on every thread.
+        """Predict as many times as there are threads.
 
         Images of other proportions, and rotated faces, need further canvases of the face detector;
         each is prepared by the first image that needs it.

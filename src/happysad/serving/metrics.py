@@ -1,6 +1,7 @@
 """Metrics for Prometheus. They never contain an image, a file name, an address or a key."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -46,6 +47,19 @@ def exposition() -> Response:
     """Return all metrics in Prometheus's text format, summed over worker processes."""
     registry = REGISTRY
     if METRICS_VARIABLE in os.environ:
+        _forget_killed_workers()
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _forget_killed_workers() -> None:
+    """Remove the gauges of worker processes that no longer exist."""
+    # On Windows, os.kill would end the process.
+    if os.name != "posix":
+        return
+    for file in Path(os.environ[METRICS_VARIABLE]).glob("gauge_live*.db"):
+        try:
+            os.kill(int(file.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def add_page(app: FastAPI, settings: Settings) -> None:
 
     @app.get("/model.tflite", include_in_schema=False)
     async def model_file() -> FileResponse:
-        return _model_response(Path(settings.model_file))
+        return _model_response(settings.model_file)
 
     @app.get("/faces.tflite", include_in_schema=False)
     async def faces_file() -> FileResponse:

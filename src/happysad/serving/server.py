@@ -10,6 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from typing import Any, Final
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,12 +24,41 @@ _PIECE: Final = 4096
 _GRACE_SECONDS: Final = 0.5
 
 
+class _Parser(httptools.HttpRequestParser):
+    """Ignores offers to upgrade to HTTP/2 or WebSocket, after which httptools skips the body."""
+
+    def __init__(self, protocol: "_Protocol") -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        # As uvicorn does: the first of pipelined requests may be the last of its connection.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self.offers_upgrade():
+                raise
+            head = self._protocol.head_without_upgrade()
+            # This parser may have seen Connection: close, and would pass over what follows.
+            self._protocol.parser = _Parser(self._protocol)
+            self._protocol.parser.feed_data(head + data[upgrade.args[0] :])
+
+    def offers_upgrade(self) -> bool:
+        """Return whether the request can be answered without the upgrade, unlike CONNECT."""
+        return self.should_upgrade() and self.get_method() != b"CONNECT"
+
+
 class _Protocol(HttpToolsProtocol):
     """Closes idle connections, and those whose headers are too long or too slow.
 
     uvicorn's protocol has no limit on headers, and its limit on idle connections ends with the next
     byte.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parser: _Parser = _Parser(self)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -51,9 +81,25 @@ class _Protocol(HttpToolsProtocol):
         self._expect_headers(_HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
+        if self.parser.offers_upgrade():
+            return
         self._deadline.cancel()
         self._header_bytes = 0
         super().on_headers_complete()
+
+    def head_without_upgrade(self) -> bytes:
+        """Return the beginning of the request that was just parsed, without its Upgrade header."""
+        start = b"%b %b HTTP/%b" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([start, *headers, b"", b""])
+
+    def on_message_complete(self) -> None:
+        if not self.parser.offers_upgrade():
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         # What remains are the trailers and the sizes of chunks.
@@ -134,8 +180,9 @@ def _check_port(host: str, port: int) -> None:
                 # As uvicorn does: connections of a server that has just ended do not matter.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise HappysadError(
-            f"cannot listen on {_address(host, port)} ({error.strerror}); choose another --port or "
-            "--host, or end the program that uses it"
+            f"cannot listen on {_address(host, port)} ({reason}); choose another --port or --host, "
+            "or end the program that uses it"
         ) from error
