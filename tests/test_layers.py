@@ -20,7 +20,7 @@ ORDER = [
     {"classifier", "faces", "sources", "reports"},
     {"crops", "download", "yunet", "plots"},
     {"image", "prediction", "released", "files", "progress", "cores", "concurrency", "ray_session"},
-    {"image_cost"},
+    {"image_cost", "image_pixels"},
     {"errors", "image_formats"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from happysad.errors import ImageError
 from happysad.image_cost import check_cost
 from happysad.image_formats import FORMATS, HEADER_BYTES, NAMES, image_format
+from happysad.image_pixels import to_rgb, upright_pixels, upright_size
 
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
 """``uint8 [height, width, 3]``, RGB, pixel values 0–255 as decoded."""
@@ -28,23 +29,7 @@ or ``[height, width, 1]`` (grey)."""
 
 MAX_PIXELS: Final = 50_000_000
 MAX_SIDE: Final = 65_535
-_ORIENTATION: Final = 0x0112
-# Quarter turns to the left, and whether the image is mirrored afterwards.
-_TURNS: Final[dict[object, tuple[int, bool]]] = {
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (3, True),
-    6: (3, False),
-    7: (1, True),
-    8: (1, False),
-}
-_AT_ONCE: Final = 16_000_000
-"""Larger images, in pixels, are converted in strips."""
-
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-# Bits per pixel of cameras' and scanners' grey images that are stored in 16 or 32 bits.
-_DEPTHS: Final = (8, 10, 12, 14, 16)
 
 # Decoders hold an image several times: WebP's four times, JPEG 2000's in 32 bits per value.
 _SHARES: Final = {"WEBP": 2, "JPEG2000": 3}
@@ -135,7 +120,7 @@ class LazyImage:
                 # Damaged images are reported when they are decoded.
                 with suppress(Exception):
                     image.load()
-            self.width, self.height = _upright_size(image)
+            self.width, self.height = upright_size(image)
             if not self.width * self.height:
                 raise ImageError(f"has no pixels ({self.width}×{self.height})")
 
@@ -161,7 +146,7 @@ class LazyImage:
                     check_cost(image)
                     scale = next(s for s in (8, 4, 2, 1) if full // s >= wanted or s == 1)
                     image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-                self._decoded = _decoded(image)
+                self._decoded = upright_pixels(image)
         return self._decoded
 
     @contextmanager
@@ -256,7 +241,7 @@ def _checked(array: Any) -> RgbImage:
         if channels == 1:
             return np.concatenate([pixels] * 3, axis=2)
         if channels == 4:
-            return _to_rgb(Image.fromarray(pixels), 1.0)
+            return to_rgb(Image.fromarray(pixels))
         if channels == 3:
             return pixels
     advice = ""
@@ -282,66 +267,3 @@ def _has_late_metadata(image: Any) -> bool:
         file.seek(length + 4, os.SEEK_CUR)
     file.seek(position)
     return late
-
-
-def _orientation(image: Image.Image) -> object:
-    # Pillow rotates TIFF images itself and states the upright size.
-    if image.format == "TIFF":
-        return None
-    try:
-        # Not image.getexif: that of PNG files without EXIF data decodes the image.
-        return Image.Image.getexif(image).get(_ORIENTATION)
-    # Damaged EXIF data makes Pillow raise nearly anything; viewers show such images as stored.
-    except Exception:
-        return None
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    turns, _ = _TURNS.get(_orientation(image), (0, False))
-    return (image.height, image.width) if turns % 2 else image.size
-
-
-def _decoded(image: Image.Image) -> RgbImage:
-    """Decode, convert to RGB and rotate upright."""
-    image.load()
-    width, height = image.size
-    turns, mirrored = _TURNS.get(_orientation(image), (0, False))
-    # Full copies of a large image in each intermediate mode would take a gigabyte.
-    rows = height if width * height <= _AT_ONCE else _AT_ONCE // 4 // width
-    scale = _scale(image, rows)
-    if rows >= height and not turns and not mirrored:
-        return _to_rgb(image, scale)
-    upright = np.empty((width, height, 3) if turns % 2 else (height, width, 3), np.uint8)
-    as_stored = np.rot90(upright[:, ::-1] if mirrored else upright, -turns)
-    for i, strip in enumerate(_strips(image, rows)):
-        as_stored[i * rows : (i + 1) * rows] = _to_rgb(strip, scale)
-    return upright
-
-
-def _scale(image: Image.Image, rows: int) -> float:
-    """Return the factor that maps grey levels of more than 8 bits to 0–255."""
-    if not image.mode.startswith(("I", "F")):
-        return 1.0
-    largest = 0.0
-    for strip in _strips(image, rows):
-        levels = np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0)
-        largest = max(largest, float(levels.max(initial=0)))
-    if image.mode.startswith("F") and largest <= 1:
-        return 255.0
-    # The file does not state how many bits are used; the smallest depth that holds all levels is.
-    return 255 / (2 ** next((bits for bits in _DEPTHS if largest < 2**bits), 16) - 1)
-
-
-def _strips(image: Image.Image, rows: int) -> Iterator[Image.Image]:
-    for top in range(0, image.height, rows):
-        yield image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _to_rgb(image: Image.Image, scale: float) -> RgbImage:
-    if image.mode.startswith(("I", "F")):
-        levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        image = Image.fromarray((levels * scale).clip(0, 255).astype(np.uint8))
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
