@@ -193,8 +193,12 @@ def _earlier_exports(
     file = path / "export.json"
     if not file.is_file():
         return []
-    summary = json.loads(file.read_text("utf-8"))
-    if summary.get("network") != network:
+    try:
+        summary = json.loads(file.read_bytes())
+    except ValueError:
+        # Damaged: it is replaced.
+        return []
+    if not isinstance(summary, dict) or summary.get("network") != network:
         return []
     return [
         entry
