@@ -21,7 +21,7 @@ from happysad.serving.settings import METRICS_VARIABLE, Settings
 _HEADER_SECONDS: Final = 10
 _HEADER_BYTES: Final = 65_536
 _PIECE: Final = 4096
-_GRACE_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 2.0
 
 
 class _Parser(httptools.HttpRequestParser):
