@@ -397,59 +397,49 @@ def test_the_focus_stays_when_what_has_it_is_hidden(page: Page) -> None:
     expect(page.locator("#files")).to_be_focused()
 
 
-def test_a_wrong_key_can_be_corrected(browser: Browser, tmp_path: Path, hopper: Path) -> None:
+@pytest.fixture
+def locked(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page of a server that requires an API key."""
     keys = tmp_path / "keys"
     keys.write_text("s3cret-s3cret-s3cret\n")
     with serving("--api-keys", keys) as server:
         page = browser.new_page()
         page.goto(server.url)
-        page.set_input_files("#files", hopper)
-        expect_summary(page, "0 faces in 0 photos; 1 without an answer")
-        page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
-        page.keyboard.press("Enter")
-        expect(page.locator("#headline")).to_have_text(re.compile("^1 face: "))
+        yield page
         page.close()
+
+
+def test_a_wrong_key_can_be_corrected(locked: Page, hopper: Path) -> None:
+    locked.set_input_files("#files", hopper)
+    expect_summary(locked, "0 faces in 0 photos; 1 without an answer")
+    locked.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
+    locked.keyboard.press("Enter")
+    expect(locked.locator("#headline")).to_have_text(re.compile("^1 face: "))
 
 
 @pytest.mark.parametrize("wrong", ["wrong", "s€cret"])
-def test_the_key_s_form_stays_until_the_key_is_right(
-    browser: Browser, tmp_path: Path, wrong: str
-) -> None:
-    keys = tmp_path / "keys"
-    keys.write_text("s3cret-s3cret-s3cret\n")
-    with serving("--api-keys", keys) as server:
-        page = browser.new_page()
-        page.goto(server.url)
-        field = page.get_by_role("textbox", name="API key")
-        field.fill(wrong)
-        field.press("Enter")
-        expect(page.locator("#status.error")).to_contain_text("API key")
-        expect(field).to_be_focused()
-        field.fill("s3cret-s3cret-s3cret")
-        field.press("Enter")
-        expect(field).to_be_hidden()
-        expect_summary(page, "")
-        expect(page.locator("#files")).to_be_focused()
-        page.close()
+def test_the_key_s_form_stays_until_the_key_is_right(locked: Page, wrong: str) -> None:
+    field = locked.get_by_role("textbox", name="API key")
+    field.fill(wrong)
+    field.press("Enter")
+    expect(locked.locator("#status.error")).to_contain_text("API key")
+    expect(field).to_be_focused()
+    field.fill("s3cret-s3cret-s3cret")
+    field.press("Enter")
+    expect(field).to_be_hidden()
+    expect_summary(locked, "")
+    expect(locked.locator("#files")).to_be_focused()
 
 
-def test_a_late_key_answers_every_refused_photo(
-    browser: Browser, tmp_path: Path, hopper: Path
-) -> None:
-    keys = tmp_path / "keys"
-    keys.write_text("s3cret-s3cret-s3cret\n")
-    with serving("--api-keys", keys) as server:
-        page = browser.new_page()
-        page.goto(server.url)
-        page.set_input_files("#files", [hopper, hopper, hopper])
-        expect_summary(page, "0 faces in 0 photos; 3 without an answer")
-        expect(page.locator("#photos .failed")).to_have_count(3)
-        page.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
-        page.keyboard.press("Enter")
-        expect_summary(page, "3 faces in 3 photos")
-        expect(page.locator("#photos .failed")).to_have_count(0)
-        expect(page.locator("#photos li")).to_have_count(3)
-        page.close()
+def test_a_late_key_answers_every_refused_photo(locked: Page, hopper: Path) -> None:
+    locked.set_input_files("#files", [hopper, hopper, hopper])
+    expect_summary(locked, "0 faces in 0 photos; 3 without an answer")
+    expect(locked.locator("#photos .failed")).to_have_count(3)
+    locked.get_by_role("textbox", name="API key").fill("s3cret-s3cret-s3cret")
+    locked.keyboard.press("Enter")
+    expect_summary(locked, "3 faces in 3 photos")
+    expect(locked.locator("#photos .failed")).to_have_count(0)
+    expect(locked.locator("#photos li")).to_have_count(3)
 
 
 @pytest.mark.parametrize("where", ["server", needs_device])
